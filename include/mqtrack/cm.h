@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MQT_CM_H
+#define MQT_CM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <urcu/wfcqueue.h>
+
+#include "mqtrack/annot.h"
+#include "mqtrack/clock.h"
+#include "mqtrack/config.h"
+#include "mqtrack/counters.h"
+#include "mqtrack/event.h"
+#include "mqtrack/mailbox.h"
+#include "mqtrack/maps.h"
+#include "mqtrack/msg.h"
+#include "mqtrack/registry.h"
+#include "mqtrack/slot.h"
+
+/**
+ * @file
+ * The channel manager: one live channel per client id. It runs on the control lcore, is the only
+ * writer of the maps, and reaches the owners of connections through their mailboxes and slots
+ * alone, so tests drive it with fake owners and virtual time.
+ *
+ * Functions of the control role are called from the control lcore (or a test that is it);
+ * commands come from any thread through mqt_cm_submit(); readers use the read functions inside
+ * mqt_rcu_read sections.
+ */
+
+struct mqt_cm;
+
+/** What the manager knows of a worker. */
+struct mqt_cm_owner {
+	struct mqt_mailbox *mailbox;
+	struct mqt_slots slots;
+	/** Written by the worker each turn, mono ns: how the manager knows that it runs (R8). */
+	const _Atomic uint64_t *heartbeat_ns;
+};
+
+struct mqt_cm_params {
+	const struct mqt_config *config; /* outlives the manager */
+	const struct mqt_clock *clock;
+	const struct mqt_hash_key *hash_key;
+	struct mqt_maps *maps;
+	struct mqt_event_ring *events;
+	const struct mqt_registry *registry;
+	const struct mqt_cm_owner *owners; /* copied */
+	unsigned n_owners;
+};
+
+/** @return NULL with errno set. Ownership: mqt_cm_destroy(); what params point to stays theirs. */
+struct mqt_cm *mqt_cm_create(const struct mqt_cm_params *params);
+
+/** Accepts NULL. Infos still held are freed. Context: no lcore runs any more. */
+void mqt_cm_destroy(struct mqt_cm *cm);
+
+/**
+ * One turn: takes a snapshot of all rings and drains up to it; applies CLOSED, DOWN and answers
+ * first, then OPENs in the order of their stamps (rule R2); commands; limits that have passed; a
+ * slice of unregistering; what a grace period has freed.
+ * @return work done, 0 when idle.
+ * Context: control, does not block.
+ */
+unsigned mqt_cm_turn(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+
+/** Whether locks are held, channels wait to be unregistered, or infos to be reclaimed. */
+bool mqt_cm_busy(const struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+
+/* --- the reference's functions, control role -------------------------------------------------- */
+
+/**
+ * Registers a channel: all three maps, registry, event `connected`. Its cleanup (the owner's DOWN)
+ * is armed by the OPEN that brought it here (I5). Reference: register_channel/3.
+ * @return 0; -EEXIST where @p id is registered already; -ENOSPC where the maps are full.
+ * Ownership: @p info is the manager's on success, stays the caller's on failure.
+ */
+int mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns)
+	MQT_REQUIRES(mqt_role_control);
+
+/**
+ * Unregisters exactly this channel (I3). Reference: unregister_channel/1.
+ * @return 0, or -ENOENT.
+ */
+int mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+
+/* --- commands, from any thread ----------------------------------------------------------------- */
+
+enum mqt_cm_cmd_type {
+	MQT_CM_KICK,    /* by client id: all its channels */
+	MQT_CM_DISCARD,
+	MQT_CM_KICK_CHAN, /* by channel id: exactly that one */
+	MQT_CM_DISCARD_CHAN,
+};
+
+/** What became of one channel. */
+struct mqt_cm_outcome {
+	mqt_chan_id chan;
+	int result; /* 0: stepped down; -ENOENT: already gone; -ETIMEDOUT: killed */
+};
+
+#define MQT_CM_MAX_OUTCOMES 16
+
+/** A command. Ownership: the submitter's storage, the manager's until done() is called. */
+struct mqt_cm_cmd {
+	struct cds_wfcq_node node; /* the manager's */
+	/* set by the submitter */
+	uint8_t type;             /* enum mqt_cm_cmd_type */
+	struct mqt_digest digest; /* KICK, DISCARD */
+	mqt_chan_id chan;         /* KICK_CHAN, DISCARD_CHAN */
+	/** Called once on the control lcore when all channels have stepped down; must not block. */
+	void (*done)(struct mqt_cm_cmd *cmd);
+	/* set by the manager before done() */
+	unsigned n_channels; /* found, 0: unknown client, which is no error */
+	unsigned n_outcomes; /* min(n_channels, MQT_CM_MAX_OUTCOMES) */
+	struct mqt_cm_outcome outcomes[MQT_CM_MAX_OUTCOMES];
+};
+
+/** Submits a command: it takes the client id's lock like a newcomer. Context: any thread. */
+void mqt_cm_submit(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
+
+/* --- readers ------------------------------------------------------------------------------------ */
+
+/**
+ * Channels of a client id, oldest first, the id compared in full. Ids that a broker assigned are
+ * found under every broker seen so far. Reference: lookup_channels.
+ * @param domain index, or -1 for all domains.
+ * @return how many there are; at most @p n are written.
+ */
+unsigned mqt_cm_lookup(const struct mqt_cm *cm, int domain, const void *clientid, size_t len,
+	const struct mqt_chan **out, unsigned n) MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** A channel by id. Reference: get_chan_info. @return NULL where unknown. */
+const struct mqt_chan *mqt_cm_info(const struct mqt_cm *cm, mqt_chan_id id)
+	MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** Whether it is live. Reference: is_channel_connected. */
+bool mqt_cm_is_live(const struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/**
+ * Traffic of a channel, read from its owner's slot. Reference: get_chan_stats.
+ * @param seen_ns may be NULL.
+ * @return 0, or -ENOENT where the slot has gone to another generation.
+ */
+int mqt_cm_stats(const struct mqt_cm *cm, mqt_chan_id id, uint64_t out[MQT_SLOT_N_COUNTERS],
+	uint64_t *seen_ns);
+
+/** Walks all channels; see mqt_maps_next(). Reference: all_channels. */
+const struct mqt_chan *mqt_cm_channels_next(const struct mqt_cm *cm, uint32_t *pos)
+	MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** Walks live channels of a transport, -1 for all. Reference: live_connection_table. */
+const struct mqt_chan *mqt_cm_live_next(const struct mqt_cm *cm, int transport, uint32_t *pos)
+	MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** Live channels. Reference: get_connected_client_count. Context: any thread. */
+uint32_t mqt_cm_live_count(const struct mqt_cm *cm);
+
+/** Gauges with their greatest value so far. Reference: stats_fun. */
+struct mqt_cm_gauge {
+	const char *name; /* "channels", "sessions", "connections", "live_connections" */
+	uint64_t count;
+	uint64_t max;
+};
+
+#define MQT_CM_N_GAUGES 4
+
+/** Context: any thread. */
+void mqt_cm_gauges(const struct mqt_cm *cm, struct mqt_cm_gauge out[MQT_CM_N_GAUGES]);
+
+/** Context: any thread. */
+const struct mqt_control_counters *mqt_cm_counters(const struct mqt_cm *cm);
+
+/** The maps behind it (sizes, fill). */
+const struct mqt_maps *mqt_cm_maps(const struct mqt_cm *cm);
+
+/** Whether a worker counts as stalled. Context: any thread. */
+bool mqt_cm_stalled(const struct mqt_cm *cm, unsigned worker);
+
+#endif

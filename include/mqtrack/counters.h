@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MQT_COUNTERS_H
+#define MQT_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/**
+ * @file
+ * Named counters. Each thread that counts has its own array; readers add them up. Whatever the
+ * tracker refuses, drops, or lets pass without understanding it has a name here.
+ */
+
+/** Of a worker: X(NAME, "what one unit is"). */
+#define MQT_WORKER_COUNTERS(X)                                                                     \
+	X(RX_PACKETS, "packets received")                                                          \
+	X(TX_PACKETS, "packets sent")                                                              \
+	X(TX_DROPPED, "packets the port did not take")                                             \
+	X(TX_KILLED, "packets withheld because their channel had been killed")                     \
+	X(HANDED_OVER, "packets handed to their owner")                                            \
+	X(HANDOVER_DROPPED, "packets dropped because the owner's ring was full")                   \
+	X(PASSED, "packets passed that belong to no tracked flow")                                 \
+	X(MALFORMED_PACKETS, "packets whose headers contradict their length; passed")              \
+	X(FRAGMENTS, "IP fragments passed")                                                        \
+	X(MIDSTREAM, "segments to a listener without a known flow; passed")                        \
+	X(BAD_CHECKSUM, "segments with a wrong checksum; passed without effect")                   \
+	X(OUT_OF_WINDOW, "segments outside the window; passed without effect")                     \
+	X(SYN, "SYNs to a listener")                                                               \
+	X(EMBRYO_FULL, "handshakes not followed: the embryo table was full")                       \
+	X(CONNECTIONS, "connections made")                                                         \
+	X(TABLE_FULL, "connections not followed: no slot was free")                                \
+	X(HANDSHAKE_FULL, "connections made opaque: no handshake buffer was free")                 \
+	X(REPLACED, "flows whose five-tuple began a new incarnation")                              \
+	X(CONNECT, "CONNECT packets complete")                                                     \
+	X(CONNACK_REFUSED, "CONNACKs with a refusal; passed")                                      \
+	X(OPENS, "successful CONNACKs parked")                                                     \
+	X(GRANTS, "parked CONNACKs released")                                                      \
+	X(REFUSALS, "newcomers refused")                                                           \
+	X(OPENING_TIMEOUTS, "parked CONNACKs that waited for the limit")                           \
+	X(OPAQUE, "connections no longer followed, identity unknown")                              \
+	X(OPAQUE_PROTOCOL, "of these: not MQTT 3.1, 3.1.1 or 5.0")                                 \
+	X(OPAQUE_MALFORMED, "of these: malformed CONNECT or CONNACK")                              \
+	X(OPAQUE_OVERSIZE, "of these: CONNECT over the limit")                                     \
+	X(OPAQUE_TIMEOUT, "of these: no CONNACK in time")                                          \
+	X(OPAQUE_GAP, "of these: bytes acknowledged that never came by")                           \
+	X(UNTRACKED_POSSIBLE_DUPLICATE, "CONNACKs passed without uniqueness")                      \
+	X(PARKED, "segments parked")                                                               \
+	X(PARKED_DROPPED_FLOW, "segments dropped over the flow's parking limit")                   \
+	X(PARKED_DROPPED_WORKER, "segments dropped over the worker's parking limit")               \
+	X(REORDER_HELD, "segments held until the gap before them is filled")                       \
+	X(REORDER_DROPPED, "segments dropped over the reordering limit")                           \
+	X(CONFLICT, "segments dropped that repeat bytes with another content")                     \
+	X(ANOMALY_FRAMING, "tracked streams whose framing broke; no longer followed")              \
+	X(ANOMALY_SECOND_CONNECT, "CONNECTs on a flow that already had one")                       \
+	X(ANOMALY_EARLY, "packets before CONNECT or before CONNACK that may not be there")         \
+	X(STEPDOWNS, "flows closed for the control lcore")                                         \
+	X(STEPDOWN_NOPROC, "stepdowns that found the flow gone")                                   \
+	X(KILLED_SEEN, "killed channels found by their owner")                                     \
+	X(INJECTED_DISCONNECT, "DISCONNECT packets injected")                                      \
+	X(INJECTED_CONNACK, "refusing CONNACKs injected")                                          \
+	X(INJECTED_FIN, "FINs injected")                                                           \
+	X(INJECTED_RST, "RSTs injected")                                                           \
+	X(INJECTED_ACK, "acknowledgements injected")                                               \
+	X(CHALLENGE_ANSWERED, "RSTs that answered a challenge or late segment")                    \
+	X(CLOSING_DROPPED, "segments of closed flows dropped")                                     \
+	X(NO_MBUF, "segments not injected: the pool was empty")                                    \
+	X(NO_MEMORY, "flows made opaque: no memory")                                               \
+	X(IDLE, "connections forgotten after the idle limit")                                      \
+	X(UNEXPECTED_MSG, "messages that no state expects; ignored")                               \
+	X(SLEEPS, "times the lcore slept")
+
+/** Of the control lcore. */
+#define MQT_CONTROL_COUNTERS(X)                                                                    \
+	X(OPENS, "OPENs received")                                                                 \
+	X(SESSION_CREATED, "sessions created")                                                     \
+	X(GRANTS, "newcomers granted")                                                             \
+	X(GRANTED, "grants confirmed")                                                             \
+	X(RETURNED, "grants that found the newcomer gone")                                         \
+	X(SUPERSEDED, "newcomers refused for a newer one")                                         \
+	X(DEAD_WAITERS, "newcomers that ended before their grant")                                 \
+	X(TABLE_FULL, "newcomers refused: the maps were full")                                     \
+	X(STEPDOWNS, "stepdowns requested")                                                        \
+	X(STEPDOWN_OK, "stepdowns answered")                                                       \
+	X(STEPDOWN_NOPROC, "stepdowns that found the channel gone")                                \
+	X(STEPDOWN_TIMEOUT, "stepdowns not answered in time")                                      \
+	X(STEPDOWN_ERROR, "stepdowns answered with an error")                                      \
+	X(KILLS, "channels killed")                                                                \
+	X(KILL_MISSED, "kills that came after the channel's own end")                              \
+	X(KICKED, "channels kicked")                                                               \
+	X(DISCARDED, "channels discarded")                                                         \
+	X(KICK_UNKNOWN, "kicks and discards of an unknown client")                                 \
+	X(DUPLICATES, "breaches of one live channel a client id; stays 0")                         \
+	X(STALE_CHANNELS, "client ids found with more than one channel")                           \
+	X(DOWN, "DOWNs received")                                                                  \
+	X(DOWN_UNKNOWN, "DOWNs of channels not registered")                                        \
+	X(UNREGISTERED, "channels unregistered")                                                   \
+	X(RELEASED, "channel ids released to their worker")                                        \
+	X(ORPHANED, "channels orphaned by a stalled worker")                                       \
+	X(ADOPTED_BACK, "orphans announced again")                                                 \
+	X(STALLS, "workers found stalled")                                                         \
+	X(EVENTS, "events written")                                                                \
+	X(UNEXPECTED_MSG, "messages that no state expects; ignored")                               \
+	X(TURNS, "turns with work")                                                                \
+	X(SLEEPS, "times the lcore slept")
+
+#define MQT_COUNTER_ENUM_W(name, help) MQT_W_##name,
+#define MQT_COUNTER_ENUM_C(name, help) MQT_C_##name,
+enum mqt_worker_counter { MQT_WORKER_COUNTERS(MQT_COUNTER_ENUM_W) MQT_W_N_COUNTERS };
+enum mqt_control_counter { MQT_CONTROL_COUNTERS(MQT_COUNTER_ENUM_C) MQT_C_N_COUNTERS };
+
+/** Counters of one worker. W: that worker, relaxed; R: any, relaxed. */
+struct mqt_worker_counters {
+	_Atomic uint64_t v[MQT_W_N_COUNTERS];
+};
+
+/** Counters of the control lcore. W: control; R: any. */
+struct mqt_control_counters {
+	_Atomic uint64_t v[MQT_C_N_COUNTERS];
+};
+
+/** Adds to a counter of the calling thread's own array. */
+static inline void
+mqt_counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter,
+		atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline uint64_t
+mqt_counter_get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/** Lower-case name ("rx_packets"), and what one unit is. Static storage. NULL past the end. */
+const char *mqt_worker_counter_name(unsigned counter);
+const char *mqt_worker_counter_help(unsigned counter);
+const char *mqt_control_counter_name(unsigned counter);
+const char *mqt_control_counter_help(unsigned counter);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MQT_INFO_H
+#define MQT_INFO_H
+
+#include <stdint.h>
+
+#include "mqtrack/addr.h"
+#include "mqtrack/hash.h"
+
+/**
+ * @file
+ * What the wire told about one client, fixed when its CONNACK has arrived.
+ *
+ * Life-cycle: the worker allocates it (malloc, one block with its strings) when a successful
+ * CONNACK is complete, fills it, and gives it away with OPEN. The control lcore publishes it;
+ * readers see it inside RCU read sections, never changed. It comes home to the same worker with
+ * RELEASE (after the grace period) or REFUSE (never published), and that worker frees it.
+ */
+
+enum mqt_transport {
+	MQT_TRANSPORT_TCP,
+	MQT_N_TRANSPORTS,
+};
+
+enum mqt_info_flag {
+	MQT_INFO_CLEAN_START = 1u << 0,
+	MQT_INFO_SESSION_PRESENT = 1u << 1, /* as CONNACK said */
+	MQT_INFO_HAS_USERNAME = 1u << 2,    /* a user name may be empty and still be there */
+	MQT_INFO_HAS_EXPIRY = 1u << 3,      /* 5.0 only: expiry_sec is known */
+	MQT_INFO_ANONYMOUS = 1u << 4,       /* no client id: listed, outside uniqueness */
+	MQT_INFO_ASSIGNED = 1u << 5,        /* 5.0: the broker assigned the client id */
+	MQT_INFO_HAS_WILL = 1u << 6,
+	MQT_INFO_BRIDGE = 1u << 7,          /* protocol level had bit 7 set */
+};
+
+struct mqt_info {
+	struct mqt_digest digest;
+	struct mqt_endpoint peer;   /* the client */
+	struct mqt_endpoint broker;
+	uint32_t expiry_sec;        /* session expiry, CONNACK's override applied */
+	uint16_t flags;             /* enum mqt_info_flag */
+	uint16_t keepalive_sec;     /* CONNACK's override applied; 0: off */
+	uint16_t clientid_len;
+	uint16_t username_len;
+	uint16_t listener;          /* index in the configuration */
+	uint16_t domain;            /* index in the configuration */
+	uint8_t proto_ver;          /* 3: 3.1, 4: 3.1.1, 5: 5.0 */
+	uint8_t transport;          /* enum mqt_transport */
+	uint8_t data[];             /* client id, then user name; raw bytes, not terminated */
+};
+
+static inline const uint8_t *
+mqt_info_clientid(const struct mqt_info *info)
+{
+	return info->data;
+}
+
+static inline const uint8_t *
+mqt_info_username(const struct mqt_info *info)
+{
+	return info->data + info->clientid_len;
+}
+
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MQT_MAPS_H
+#define MQT_MAPS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_hash.h>
+
+#include "mqtrack/annot.h"
+#include "mqtrack/chan_id.h"
+#include "mqtrack/hash.h"
+#include "mqtrack/info.h"
+
+/**
+ * @file
+ * The three maps, written by the control lcore alone, read by any thread without a lock:
+ *
+ *   channel map  client digest -> its channels, a list in order of registration (a bag)
+ *   info map     channel id    -> channel
+ *   live map     channel id    -> channel, while connected
+ *
+ * and the array of channel rows behind them. Rows are type-stable: memory of a row is a row for
+ * ever, and its fields other than `next` and `state` do not change between publication and the
+ * end of the grace period after removal. Tables are rte_hash with lock-free readers; grace periods
+ * are liburcu QSBR's.
+ *
+ * Exclusion: one writer (control), any number of readers inside mqt_rcu_read sections.
+ */
+
+enum mqt_chan_state {
+	MQT_CHAN_FREE = 0,
+	MQT_CHAN_CONNECTED,    /* in all three maps */
+	MQT_CHAN_ORPHANED,     /* its worker is stalled: not live, may come back (rule R8) */
+	MQT_CHAN_DISCONNECTED, /* left the live map, waits to be unregistered */
+};
+
+/** A row. Read by anybody in a section; written by the control lcore. */
+struct mqt_chan {
+	_Atomic(struct mqt_chan *) next; /* next newer channel of the same client. R: any, RCU */
+	_Atomic uint32_t state;          /* enum mqt_chan_state. R: any */
+	uint32_t reserved;
+	/* immutable while published */
+	mqt_chan_id id;
+	struct mqt_info *info;
+	uint64_t stamp_ns;        /* CONNACK's arrival, mono */
+	uint64_t connected_ns;    /* registration, mono */
+	uint64_t connected_wall_ns;
+	uint64_t epoch;           /* n-th channel of this client id since start */
+};
+
+_Static_assert(sizeof(struct mqt_chan) == 64, "one row is one cache line");
+
+struct mqt_maps;
+
+struct mqt_maps_params {
+	uint32_t max_channels;  /* rows; tables are sized with reclaim slack on top */
+	int socket_id;          /* NUMA node, or SOCKET_ID_ANY */
+	const char *name;       /* unique prefix for the rte_hash names in this process */
+};
+
+/**
+ * @return NULL with rte_errno set. Ownership: mqt_maps_destroy().
+ * Context: EAL must be initialised; may block.
+ */
+struct mqt_maps *mqt_maps_create(const struct mqt_maps_params *params);
+
+/** Accepts NULL. Context: no reader and no writer is left. */
+void mqt_maps_destroy(struct mqt_maps *maps);
+
+/* --- writer ------------------------------------------------------------------------------- */
+
+/**
+ * Adds a channel to the tail of its client's list, to the info map and to the live map, and
+ * publishes it.
+ * @param id not in the maps yet.
+ * @param info owned by the maps from success on, until it comes back through reclaim.
+ * @param now_ns, @param wall_ns become connected_ns, connected_wall_ns.
+ * @param epoch of the client.
+ * @return the row, or NULL with rte_errno ENOSPC (nothing changed) or EEXIST.
+ */
+struct mqt_chan *mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info,
+	uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns, uint64_t epoch)
+	MQT_REQUIRES(mqt_role_control);
+
+/** Takes a channel out of the live map and sets @p state. @return 0, or -ENOENT if not live. */
+int mqt_maps_set_down(struct mqt_maps *maps, mqt_chan_id id, enum mqt_chan_state state)
+	MQT_REQUIRES(mqt_role_control);
+
+/** Puts an orphan back into the live map. @return 0, -ENOENT or -ENOSPC. */
+int mqt_maps_set_live(struct mqt_maps *maps, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+
+/**
+ * Compare-and-delete (I3): removes exactly channel @p id from all maps. Row and info are retired:
+ * mqt_maps_reclaim() gives them back after a grace period.
+ * @return 0, or -ENOENT.
+ */
+int mqt_maps_remove(struct mqt_maps *maps, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+
+/** The row of a channel for its writer. @return NULL where unknown. */
+struct mqt_chan *mqt_maps_get(const struct mqt_maps *maps, mqt_chan_id id)
+	MQT_REQUIRES(mqt_role_control);
+
+/** Head of a client's list for the writer. @return NULL where it has no channel. */
+struct mqt_chan *mqt_maps_head(const struct mqt_maps *maps, const struct mqt_digest *digest)
+	MQT_REQUIRES(mqt_role_control);
+
+/** Called for each reclaimed channel; @p info belongs to the callee. */
+typedef void (*mqt_maps_reclaim_fn)(void *arg, mqt_chan_id id, struct mqt_info *info);
+
+/**
+ * Frees what was removed before a grace period that has ended.
+ * @param budget at most so many. @return how many.
+ */
+unsigned mqt_maps_reclaim(struct mqt_maps *maps, unsigned budget, mqt_maps_reclaim_fn fn,
+	void *arg) MQT_REQUIRES(mqt_role_control);
+
+/* --- grace periods (rule R10) --------------------------------------------------------------- */
+
+/** Whether something waits for a grace period. Context: the reclaimer thread. */
+bool mqt_maps_grace_wanted(struct mqt_maps *maps);
+
+/**
+ * One grace period: reads what is wanted, waits for all readers, publishes the epoch.
+ * Context: the reclaimer thread, not registered as a reader; blocks.
+ */
+void mqt_maps_grace_run(struct mqt_maps *maps);
+
+/** Starts the thread that runs grace periods when wanted. @return 0 or negative errno. */
+int mqt_maps_reclaimer_start(struct mqt_maps *maps);
+
+/** Stops and joins it; once it has returned no grace period runs. Not started: nothing. */
+void mqt_maps_reclaimer_stop(struct mqt_maps *maps);
+
+/* --- readers -------------------------------------------------------------------------------- */
+
+/** Makes the calling thread a reader, offline. Context: once a thread, before its first section. */
+void mqt_rcu_register(void);
+/** Context: the same thread, before it ends. */
+void mqt_rcu_unregister(void);
+/** Begins a read section: one page of work at most, never across a blocking call. */
+void mqt_rcu_read_lock(void) MQT_ACQUIRE_SHARED(mqt_rcu_read);
+/** Ends it and goes offline. */
+void mqt_rcu_read_unlock(void) MQT_RELEASE_SHARED(mqt_rcu_read);
+
+/**
+ * Oldest channel of a client; follow `next` (acquire) to the newest. The caller compares the
+ * client id in full.
+ */
+const struct mqt_chan *mqt_maps_lookup(const struct mqt_maps *maps,
+	const struct mqt_digest *digest) MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** Oldest channels of @p n clients (at most RTE_HASH_LOOKUP_BULK_MAX); NULL where none. */
+void mqt_maps_lookup_bulk(const struct mqt_maps *maps, const struct mqt_digest *digests,
+	unsigned n, const struct mqt_chan **out) MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** A channel by its id; NULL where unknown. */
+const struct mqt_chan *mqt_maps_info(const struct mqt_maps *maps, mqt_chan_id id)
+	MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** Whether a channel is live. */
+bool mqt_maps_is_live(const struct mqt_maps *maps, mqt_chan_id id)
+	MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/**
+ * Walks the rows by index. Each channel that is registered during the whole walk is seen exactly
+ * once; others at most once.
+ * @param pos in: where to go on, 0 at first; out: behind the row returned.
+ * @return NULL at the end.
+ */
+const struct mqt_chan *mqt_maps_next(const struct mqt_maps *maps, uint32_t *pos)
+	MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** Sizes, our own counts. R: any thread, relaxed. */
+struct mqt_maps_sizes {
+	uint32_t channels; /* rows in the channel and info maps */
+	uint32_t clients;  /* keys of the channel map */
+	uint32_t live;
+	uint32_t retired;  /* removed, not yet reclaimed */
+	uint32_t capacity; /* max_channels */
+};
+
+void mqt_maps_sizes(const struct mqt_maps *maps, struct mqt_maps_sizes *out);
+
+#endif

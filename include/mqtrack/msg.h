@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MQT_MSG_H
+#define MQT_MSG_H
+
+#include <stdint.h>
+
+#include "mqtrack/chan_id.h"
+#include "mqtrack/hash.h"
+
+/**
+ * @file
+ * Messages between a worker and the control lcore: one cache line each, through SPSC rings.
+ *
+ * From a worker, in one FIFO (rule R3):
+ *   OPEN          a successful CONNACK is parked; info goes to the control lcore
+ *   GRANTED       answer to GRANT: the CONNACK is released
+ *   RETURN        answer to GRANT: the newcomer is gone (its DOWN came before)
+ *   STEPDOWN_DONE answer to STEPDOWN: result 0, or -ENOENT (noproc: DOWN came before)
+ *   DOWN          the channel's flow is over, whatever the reason. Sent exactly once for every
+ *                 OPEN that was not REFUSEd before the worker noticed the end
+ * From the control lcore:
+ *   GRANT         registered; release the CONNACK
+ *   REFUSE        never registered; info comes home. The control lcore has forgotten the channel:
+ *                 no RELEASE follows, and a DOWN that crosses it is ignored
+ *   STEPDOWN      close this flow now and answer
+ *   RELEASE       unregistered, grace period over, DOWN seen: info comes home, the generation of
+ *                 the slot is over (rule R1)
+ * So each OPEN ends in exactly one REFUSE or RELEASE, and the slot is not reused before it.
+ */
+
+enum mqt_msg_type {
+	MQT_MSG_NONE = 0,
+	MQT_MSG_OPEN,
+	MQT_MSG_GRANTED,
+	MQT_MSG_RETURN,
+	MQT_MSG_STEPDOWN_DONE,
+	MQT_MSG_DOWN,
+	MQT_MSG_GRANT,
+	MQT_MSG_REFUSE,
+	MQT_MSG_STEPDOWN,
+	MQT_MSG_RELEASE,
+	MQT_N_MSGS,
+};
+
+/** What a STEPDOWN is for; chooses the v5 reason code on the wire. */
+enum mqt_stepdown {
+	MQT_STEPDOWN_KICK,    /* by an administrator: 0x98 */
+	MQT_STEPDOWN_DISCARD, /* for a newcomer, or by API: 0x8E */
+	MQT_N_STEPDOWNS,
+};
+
+/** Why a flow ended, in DOWN and in events; or why a newcomer was refused, in REFUSE. */
+enum mqt_reason {
+	MQT_REASON_NONE = 0,
+	MQT_REASON_CLIENT_DISCONNECT, /* MQTT DISCONNECT, then the end of the flow */
+	MQT_REASON_CLIENT_CLOSED,     /* FIN by the client without DISCONNECT */
+	MQT_REASON_CLIENT_RESET,
+	MQT_REASON_BROKER_CLOSED,
+	MQT_REASON_BROKER_RESET,
+	MQT_REASON_KICKED,
+	MQT_REASON_DISCARDED,
+	MQT_REASON_KILLED,          /* its owner did not answer in time */
+	MQT_REASON_SUPERSEDED,      /* refused: a newer CONNACK of the same client id */
+	MQT_REASON_TABLE_FULL,      /* the tracker has no room: passes untracked or is refused */
+	MQT_REASON_OPENING_TIMEOUT, /* the worker's own limit (rule R7) */
+	MQT_REASON_REPLACED,        /* a new incarnation of the same flow (rule R17) */
+	MQT_REASON_IDLE,
+	MQT_REASON_OPAQUE,          /* the stream could not be followed any more */
+	MQT_REASON_SHUTDOWN,
+	MQT_N_REASONS,
+};
+
+/** Name of a reason as events and records print it ("client_disconnect"). Static storage. */
+const char *mqt_reason_name(enum mqt_reason reason);
+
+struct mqt_info;
+
+struct mqt_msg {
+	uint8_t type;     /* enum mqt_msg_type */
+	uint8_t action;   /* STEPDOWN, STEPDOWN_DONE: enum mqt_stepdown */
+	uint8_t reason;   /* DOWN, REFUSE: enum mqt_reason */
+	uint8_t reserved;
+	int32_t result;   /* STEPDOWN_DONE: 0 or negative errno */
+	mqt_chan_id chan;
+	uint64_t stamp_ns; /* OPEN: the CONNACK's arrival; DOWN: when it ended; mono */
+	uint64_t token;    /* STEPDOWN: chosen by the control lcore; STEPDOWN_DONE: the same back */
+	struct mqt_info *info; /* OPEN, REFUSE, RELEASE: owned by the receiver from then on */
+	uint64_t pad[3];
+};
+
+_Static_assert(sizeof(struct mqt_msg) == 64, "one message is one cache line");
+
+#endif

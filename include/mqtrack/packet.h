@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MQT_PACKET_H
+#define MQT_PACKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+
+#include "mqtrack/addr.h"
+
+/**
+ * @file
+ * A read-only view of one Ethernet frame, and the builder of the segments that the tracker
+ * injects. No table, no state; any thread that owns the mbuf.
+ * Source: IEEE 802.1Q, RFC 791, RFC 8200, RFC 9293, RFC 7323.
+ */
+
+enum mqt_pkt_kind {
+	MQT_PKT_OTHER,     /* not IP, not TCP: passes */
+	MQT_PKT_FRAGMENT,  /* an IP fragment, first or later: passes */
+	MQT_PKT_MALFORMED, /* says TCP and contradicts its own lengths: passes, counted */
+	MQT_PKT_TCP,       /* all fields below are set */
+};
+
+enum mqt_tcp_flag {
+	MQT_TCP_FIN = 0x01,
+	MQT_TCP_SYN = 0x02,
+	MQT_TCP_RST = 0x04,
+	MQT_TCP_PSH = 0x08,
+	MQT_TCP_ACK = 0x10,
+	MQT_TCP_URG = 0x20,
+};
+
+/** Longest link header that is understood: Ethernet and two VLAN tags. */
+#define MQT_L2_MAX 22
+
+/** View of a frame; offsets from the begin of the frame, numbers in host byte order. */
+struct mqt_pkt {
+	uint8_t kind; /* enum mqt_pkt_kind */
+	uint8_t ip_version;
+	uint8_t tcp_flags;
+	uint8_t l2_len; /* Ethernet and VLAN tags, also for OTHER where it is IP */
+	uint16_t l3_off;
+	uint16_t l4_off;
+	uint16_t payload_off;
+	uint16_t window; /* as on the wire, unscaled */
+	uint32_t payload_len; /* by the IP header: link padding is not payload */
+	uint32_t seq;
+	uint32_t ack;
+	uint16_t src_port;
+	uint16_t dst_port;
+};
+
+/**
+ * Looks at a frame. All headers up to the end of the TCP options must lie in its first segment;
+ * otherwise it is MALFORMED. IPv6 extension headers hop-by-hop, routing, destination options are
+ * walked; a fragment header makes it a FRAGMENT.
+ * @param pkt always set.
+ * @return pkt->kind.
+ */
+enum mqt_pkt_kind mqt_pkt_parse(const struct rte_mbuf *m, struct mqt_pkt *pkt);
+
+/** Source and destination of a TCP view. */
+void mqt_pkt_endpoints(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
+	struct mqt_endpoint *src, struct mqt_endpoint *dst);
+
+/**
+ * Flow key: both ends in a canonical order, so that it is the same in both directions and on all
+ * ports (rule R20). No padding; the first 16 bytes are the whole key for IPv4.
+ */
+struct mqt_flow_key {
+	union {
+		struct {
+			uint32_t ip_be[2];   /* lower end first */
+			uint16_t port_be[2];
+			uint32_t zero;
+		} v4;
+		struct {
+			uint8_t ip[2][16];
+			uint16_t port_be[2];
+			uint32_t zero[3];
+		} v6;
+	};
+};
+
+_Static_assert(sizeof(struct mqt_flow_key) == 48, "hashed as bytes: no padding");
+
+#define MQT_FLOW_KEY_V4_LEN 16
+#define MQT_FLOW_KEY_V6_LEN 48
+
+/**
+ * Key of a TCP view. Unused bytes are 0.
+ * @return 1 where the source is the lower end, else 0.
+ */
+int mqt_flow_key_of(const struct rte_mbuf *m, const struct mqt_pkt *pkt, struct mqt_flow_key *key);
+
+/**
+ * Whether the TCP checksum is right: the port's verdict (ol_flags) where there is one, else
+ * computed, also over several mbuf segments.
+ */
+bool mqt_pkt_checksum_ok(const struct rte_mbuf *m, const struct mqt_pkt *pkt);
+
+/** TCP options that the tracker wants to know. */
+struct mqt_tcp_options {
+	bool has_ts;
+	bool has_wscale;
+	bool mptcp;       /* MP_CAPABLE or MP_JOIN (RFC 8684) */
+	uint8_t wscale;   /* capped at 14 (RFC 7323 §2.3) */
+	uint16_t mss;     /* 0: absent */
+	uint32_t ts_val;
+	uint32_t ts_ecr;
+};
+
+/** Reads the options; a malformed list ends the walk. @param out always set. */
+void mqt_pkt_tcp_options(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
+	struct mqt_tcp_options *out);
+
+/**
+ * Copies payload bytes, also over several mbuf segments.
+ * @param off from the payload's begin; off + len must not pass payload_len.
+ */
+void mqt_pkt_payload_copy(const struct rte_mbuf *m, const struct mqt_pkt *pkt, uint32_t off,
+	uint32_t len, void *dst);
+
+/**
+ * Payload from @p off on as far as it lies in one piece.
+ * @param len set to the bytes at the returned address; 0 at the end.
+ */
+const uint8_t *mqt_pkt_payload_at(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
+	uint32_t off, uint32_t *len);
+
+/** A TCP segment to be made. */
+struct mqt_segment {
+	uint8_t l2[MQT_L2_MAX]; /* link header as it goes out, the last two bytes the EtherType */
+	uint8_t l2_len;
+	uint8_t tcp_flags;
+	uint8_t has_ts;
+	uint16_t window; /* unscaled */
+	struct mqt_endpoint src;
+	struct mqt_endpoint dst;
+	uint32_t seq;
+	uint32_t ack;
+	uint32_t ts_val;
+	uint32_t ts_ecr;
+	const uint8_t *payload; /* NULL: none */
+	uint16_t payload_len;
+};
+
+/**
+ * Builds a segment: not ECN-capable, DF, TTL 64, checksums computed in software (rule R16).
+ * @param pool mbufs with data room of at least 256 bytes + payload_len.
+ * @return NULL where the pool is empty or it does not fit. Ownership: the caller's.
+ */
+struct rte_mbuf *mqt_segment_build(struct rte_mempool *pool, const struct mqt_segment *seg);
+
+/** -1, 0, 1 as @p a is before, at or behind @p b in sequence space (RFC 9293 §3.4). */
+static inline int
+mqt_seq_cmp(uint32_t a, uint32_t b)
+{
+	int32_t d = (int32_t)(a - b);
+
+	return (d > 0) - (d < 0);
+}
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MQT_WHEEL_H
+#define MQT_WHEEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * @file
+ * Hierarchical timing wheel, one per owner, no lock, no allocation after creation. A timer fires
+ * at the first mqt_wheel_expire() whose time is not before its deadline rounded up to a tick.
+ * Arm, disarm: O(1). Deadlines beyond the horizon are kept in the last level and cascade.
+ */
+
+struct mqt_wheel;
+
+/** A timer, embedded in what it times. Zeroed is disarmed. Ownership: the caller's storage. */
+struct mqt_timer {
+	struct mqt_timer *next;
+	struct mqt_timer **pprev; /* NULL: not armed */
+	uint64_t due_tick;
+};
+
+/** Called by mqt_wheel_expire() with the timer disarmed; may arm it or any other again. */
+typedef void (*mqt_wheel_fn)(struct mqt_timer *timer, void *arg);
+
+/**
+ * @param tick_ns length of a tick, at least 1.
+ * @param now_ns the wheel's start.
+ * @return NULL with errno set (ENOMEM, EINVAL). Ownership: mqt_wheel_destroy().
+ */
+struct mqt_wheel *mqt_wheel_create(uint64_t tick_ns, uint64_t now_ns);
+
+/** Accepts NULL. Timers still armed are forgotten, not called. */
+void mqt_wheel_destroy(struct mqt_wheel *wheel);
+
+/** Arms, or re-arms, @p timer at @p due_ns. A time already past fires at the next expire. */
+void mqt_wheel_arm(struct mqt_wheel *wheel, struct mqt_timer *timer, uint64_t due_ns);
+
+/** Disarms; a disarmed timer is left alone. */
+void mqt_wheel_disarm(struct mqt_wheel *wheel, struct mqt_timer *timer);
+
+static inline bool
+mqt_timer_armed(const struct mqt_timer *timer)
+{
+	return timer->pprev != NULL;
+}
+
+/**
+ * Fires what is due at @p now_ns, at most @p budget timers; the rest stays due.
+ * Time may jump by any amount forward; a step back is ignored.
+ * @return timers fired.
+ */
+unsigned mqt_wheel_expire(struct mqt_wheel *wheel, uint64_t now_ns, unsigned budget,
+	mqt_wheel_fn fn, void *arg);
+
+/** Number of timers armed. */
+uint64_t mqt_wheel_count(const struct mqt_wheel *wheel);
+
+#endif

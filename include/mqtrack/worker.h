@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MQT_WORKER_H
+#define MQT_WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mempool.h>
+
+#include "mqtrack/annot.h"
+#include "mqtrack/clock.h"
+#include "mqtrack/config.h"
+#include "mqtrack/conn.h"
+#include "mqtrack/counters.h"
+#include "mqtrack/mailbox.h"
+
+/**
+ * @file
+ * Ports and data lcores: rx burst, packet view, hand-over to the owner, verdict, tx burst.
+ */
+
+/* --- ports ----------------------------------------------------------------------------------- */
+
+/**
+ * Configures and starts both ports of a pair with one rx and one tx queue a worker; promiscuous,
+ * no LRO, no partial checksums, frame size not under the MTU (rule R19).
+ * @param outside, inside DPDK port ids. @return 0 or negative errno, said in the log.
+ */
+int mqt_port_start(uint16_t port_id, unsigned n_queues, struct rte_mempool *pool);
+
+/** Stops and closes. */
+void mqt_port_stop(uint16_t port_id);
+
+/* --- workers --------------------------------------------------------------------------------- */
+
+struct mqt_worker;
+
+/** All workers of a process: who hands packets to whom. */
+struct mqt_workers;
+
+struct mqt_workers_params {
+	const struct mqt_config *config;
+	const struct mqt_clock *clock;
+	const struct mqt_hash_key *hash_key;
+	struct rte_mempool *pool;
+	unsigned n_workers;
+	const uint16_t *port_ids; /* DPDK port ids, 2 * n_pairs, outside and inside in turn; copied */
+	const char *name;         /* unique prefix for named DPDK objects */
+	int socket_id;
+};
+
+/**
+ * Makes the workers, their mailboxes, connection tables and hand-over rings (one SPSC ring for
+ * each ordered pair of workers).
+ * @return NULL with rte_errno set. Ownership: mqt_workers_destroy().
+ */
+struct mqt_workers *mqt_workers_create(const struct mqt_workers_params *params);
+
+/** Accepts NULL. Context: no worker runs any more. */
+void mqt_workers_destroy(struct mqt_workers *workers);
+
+unsigned mqt_workers_count(const struct mqt_workers *workers);
+struct mqt_worker *mqt_workers_at(const struct mqt_workers *workers, unsigned index);
+
+/** What the channel manager needs of a worker. */
+struct mqt_mailbox *mqt_worker_mailbox(const struct mqt_worker *worker);
+struct mqt_slots mqt_worker_slots(const struct mqt_worker *worker);
+const _Atomic uint64_t *mqt_worker_heartbeat(const struct mqt_worker *worker);
+
+/**
+ * One turn: mailbox, then each rx queue and hand-over ring one burst, tx, timers.
+ * @return packets, messages and timers handled; 0 when idle.
+ */
+unsigned mqt_worker_turn(struct mqt_worker *worker) MQT_REQUIRES(mqt_role_worker);
+
+/** Turns until mqt_workers_stop(). Context: the lcore's entry (an lcore_function_t). */
+int mqt_worker_run(void *worker);
+
+/** Asks all workers to return. Context: any thread, async-signal-safe. */
+void mqt_workers_stop(struct mqt_workers *workers);
+
+/** What readers may know of a worker. Context: any thread. */
+struct mqt_worker_view {
+	unsigned index;
+	unsigned lcore;
+	uint64_t heartbeat_ns; /* mono; 0: has not run */
+	const struct mqt_worker_counters *counters;
+	const struct mqt_conns_gauges *gauges;
+};
+
+void mqt_worker_view(const struct mqt_worker *worker, struct mqt_worker_view *out);
+
+/* --- idle back-off ----------------------------------------------------------------------------- */
+
+/** Back-off of one lcore; zeroed is awake. */
+struct mqt_idle {
+	uint32_t idle_turns;
+	uint32_t sleep_us;
+};
+
+/**
+ * Called after each turn: spin, pause, then sleeps that grow to @p max_us when nothing has come
+ * for long; anything done wakes it. Never sleeps with MQT_POLL_BUSY.
+ * @return true where it slept.
+ */
+bool mqt_idle_step(struct mqt_idle *idle, enum mqt_poll_mode mode, unsigned done,
+	uint32_t max_us);
+
+#endif
