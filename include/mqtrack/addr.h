@@ -12,7 +12,7 @@
  */
 
 /** Text of an address without its port, with NUL ("ffff:...:255.255.255.255"). */
-#define MQT_ADDR_STRLEN     46
+#define MQT_ADDR_STRLEN 46
 /** Text of an address with its port, with NUL ("[...]:65535"). */
 #define MQT_ENDPOINT_STRLEN 56
 

@@ -25,7 +25,7 @@ typedef uint64_t mqt_chan_id;
 #define MQT_CHAN_SLOT_MAX   ((1u << MQT_CHAN_SLOT_BITS) - 1)
 #define MQT_CHAN_GEN_MAX    ((1u << MQT_CHAN_GEN_BITS) - 1)
 /** Bytes of the text form with its terminating NUL: "nn-ww-ssssss-gggggg" in hexadecimal. */
-#define MQT_CHAN_STRLEN     20
+#define MQT_CHAN_STRLEN 20
 
 static inline mqt_chan_id
 mqt_chan_id_make(unsigned node, unsigned worker, uint32_t slot, uint32_t gen)

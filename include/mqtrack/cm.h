@@ -2,12 +2,6 @@
 #ifndef MQT_CM_H
 #define MQT_CM_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <urcu/wfcqueue.h>
-
 #include "mqtrack/annot.h"
 #include "mqtrack/clock.h"
 #include "mqtrack/config.h"
@@ -18,6 +12,12 @@
 #include "mqtrack/msg.h"
 #include "mqtrack/registry.h"
 #include "mqtrack/slot.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <urcu/wfcqueue.h>
 
 /**
  * @file
@@ -78,7 +78,7 @@ bool mqt_cm_busy(const struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
  * Ownership: @p info is the manager's on success, stays the caller's on failure.
  */
 int mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns)
-	MQT_REQUIRES(mqt_role_control);
+		MQT_REQUIRES(mqt_role_control);
 
 /**
  * Unregisters exactly this channel (I3). Reference: unregister_channel/1.
@@ -89,7 +89,7 @@ int mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_c
 /* --- commands, from any thread ----------------------------------------------------------------- */
 
 enum mqt_cm_cmd_type {
-	MQT_CM_KICK,    /* by client id: all its channels */
+	MQT_CM_KICK, /* by client id: all its channels */
 	MQT_CM_DISCARD,
 	MQT_CM_KICK_CHAN, /* by channel id: exactly that one */
 	MQT_CM_DISCARD_CHAN,
@@ -130,11 +130,11 @@ void mqt_cm_submit(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
  * @return how many there are; at most @p n are written.
  */
 unsigned mqt_cm_lookup(const struct mqt_cm *cm, int domain, const void *clientid, size_t len,
-	const struct mqt_chan **out, unsigned n) MQT_REQUIRES_SHARED(mqt_rcu_read);
+		const struct mqt_chan **out, unsigned n) MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** A channel by id. Reference: get_chan_info. @return NULL where unknown. */
 const struct mqt_chan *mqt_cm_info(const struct mqt_cm *cm, mqt_chan_id id)
-	MQT_REQUIRES_SHARED(mqt_rcu_read);
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** Whether it is live. Reference: is_channel_connected. */
 bool mqt_cm_is_live(const struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES_SHARED(mqt_rcu_read);
@@ -145,15 +145,15 @@ bool mqt_cm_is_live(const struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES_SHARED
  * @return 0, or -ENOENT where the slot has gone to another generation.
  */
 int mqt_cm_stats(const struct mqt_cm *cm, mqt_chan_id id, uint64_t out[MQT_SLOT_N_COUNTERS],
-	uint64_t *seen_ns);
+		uint64_t *seen_ns);
 
 /** Walks all channels; see mqt_maps_next(). Reference: all_channels. */
 const struct mqt_chan *mqt_cm_channels_next(const struct mqt_cm *cm, uint32_t *pos)
-	MQT_REQUIRES_SHARED(mqt_rcu_read);
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** Walks live channels of a transport, -1 for all. Reference: live_connection_table. */
 const struct mqt_chan *mqt_cm_live_next(const struct mqt_cm *cm, int transport, uint32_t *pos)
-	MQT_REQUIRES_SHARED(mqt_rcu_read);
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** Live channels. Reference: get_connected_client_count. Context: any thread. */
 uint32_t mqt_cm_live_count(const struct mqt_cm *cm);

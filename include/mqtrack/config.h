@@ -2,11 +2,11 @@
 #ifndef MQT_CONFIG_H
 #define MQT_CONFIG_H
 
+#include "mqtrack/addr.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "mqtrack/addr.h"
 
 /**
  * @file
@@ -72,10 +72,10 @@ struct mqt_limits {
 };
 
 struct mqt_control {
-	char socket[108];       /* path, as in sockaddr_un */
-	uint32_t max_clients;   /* control connections at once */
-	uint32_t max_request;   /* bytes of one request line */
-	uint32_t max_backlog;   /* bytes waiting for a slow reader before it is closed */
+	char socket[108];     /* path, as in sockaddr_un */
+	uint32_t max_clients; /* control connections at once */
+	uint32_t max_request; /* bytes of one request line */
+	uint32_t max_backlog; /* bytes waiting for a slow reader before it is closed */
 };
 
 struct mqt_config {

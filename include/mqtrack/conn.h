@@ -2,11 +2,6 @@
 #ifndef MQT_CONN_H
 #define MQT_CONN_H
 
-#include <stdatomic.h>
-#include <stdint.h>
-
-#include <rte_mbuf.h>
-
 #include "mqtrack/annot.h"
 #include "mqtrack/clock.h"
 #include "mqtrack/config.h"
@@ -16,6 +11,11 @@
 #include "mqtrack/packet.h"
 #include "mqtrack/slot.h"
 #include "mqtrack/tx.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
 
 /**
  * @file
@@ -61,11 +61,11 @@ struct mqt_conns_params {
 	const struct mqt_hash_key *hash_key;
 	struct mqt_mailbox *mailbox;
 	struct mqt_tx *tx;
-	struct rte_mempool *pool;        /* for injected segments */
+	struct rte_mempool *pool; /* for injected segments */
 	struct mqt_worker_counters *counters;
-	unsigned worker;                 /* index; part of every channel id */
+	unsigned worker; /* index; part of every channel id */
 	int socket_id;
-	const char *name;                /* unique prefix for rte_hash names in this process */
+	const char *name; /* unique prefix for rte_hash names in this process */
 };
 
 /** @return NULL with rte_errno set. Ownership: mqt_conns_destroy(). Context: may block. */
@@ -83,7 +83,7 @@ struct mqt_slots mqt_conns_slots(const struct mqt_conns *conns);
  * @param n at most 64. Ownership: every mbuf is taken.
  */
 void mqt_conns_input(struct mqt_conns *conns, struct mqt_packet *pkts, unsigned n)
-	MQT_REQUIRES(mqt_role_worker);
+		MQT_REQUIRES(mqt_role_worker);
 
 /**
  * Takes messages from the mailbox and acts on them.
@@ -92,8 +92,7 @@ void mqt_conns_input(struct mqt_conns *conns, struct mqt_packet *pkts, unsigned 
 unsigned mqt_conns_poll(struct mqt_conns *conns) MQT_REQUIRES(mqt_role_worker);
 
 /** Fires due timers, at most @p budget. @return how many. */
-unsigned mqt_conns_expire(struct mqt_conns *conns, unsigned budget)
-	MQT_REQUIRES(mqt_role_worker);
+unsigned mqt_conns_expire(struct mqt_conns *conns, unsigned budget) MQT_REQUIRES(mqt_role_worker);
 
 /** Connections in each state, and what is held. W: worker; copied for readers. */
 struct mqt_conns_gauges {

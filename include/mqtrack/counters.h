@@ -105,8 +105,12 @@
 
 #define MQT_COUNTER_ENUM_W(name, help) MQT_W_##name,
 #define MQT_COUNTER_ENUM_C(name, help) MQT_C_##name,
-enum mqt_worker_counter { MQT_WORKER_COUNTERS(MQT_COUNTER_ENUM_W) MQT_W_N_COUNTERS };
-enum mqt_control_counter { MQT_CONTROL_COUNTERS(MQT_COUNTER_ENUM_C) MQT_C_N_COUNTERS };
+enum mqt_worker_counter {
+	MQT_WORKER_COUNTERS(MQT_COUNTER_ENUM_W) MQT_W_N_COUNTERS
+};
+enum mqt_control_counter {
+	MQT_CONTROL_COUNTERS(MQT_COUNTER_ENUM_C) MQT_C_N_COUNTERS
+};
 
 /** Counters of one worker. W: that worker, relaxed; R: any, relaxed. */
 struct mqt_worker_counters {
@@ -122,8 +126,8 @@ struct mqt_control_counters {
 static inline void
 mqt_counter_add(_Atomic uint64_t *counter, uint64_t n)
 {
-	atomic_store_explicit(counter,
-		atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			memory_order_relaxed);
 }
 
 static inline uint64_t

@@ -2,13 +2,13 @@
 #ifndef MQT_EVENT_H
 #define MQT_EVENT_H
 
-#include <stdint.h>
-
 #include "mqtrack/addr.h"
 #include "mqtrack/annot.h"
 #include "mqtrack/chan_id.h"
 #include "mqtrack/info.h"
 #include "mqtrack/msg.h"
+
+#include <stdint.h>
 
 /**
  * @file
@@ -20,12 +20,12 @@
 
 enum mqt_event_type {
 	MQT_EVENT_CONNECTED,
-	MQT_EVENT_DISCONNECTED,    /* reason says why */
+	MQT_EVENT_DISCONNECTED, /* reason says why */
 	MQT_EVENT_SESSION_CREATED,
-	MQT_EVENT_DISCARDED,       /* stepped down for a newcomer (other) or by API */
+	MQT_EVENT_DISCARDED, /* stepped down for a newcomer (other) or by API */
 	MQT_EVENT_KICKED,
-	MQT_EVENT_REFUSED,         /* reason: table full, ... */
-	MQT_EVENT_SUPERSEDED,      /* refused for a newer one */
+	MQT_EVENT_REFUSED,    /* reason: table full, ... */
+	MQT_EVENT_SUPERSEDED, /* refused for a newer one */
 	MQT_N_EVENTS,
 };
 
@@ -66,7 +66,7 @@ void mqt_event_ring_destroy(struct mqt_event_ring *ring);
 
 /** Appends; sets ev->seq. Context: control; never blocks; overwrites the oldest. */
 void mqt_event_ring_write(struct mqt_event_ring *ring, struct mqt_event *ev)
-	MQT_REQUIRES(mqt_role_control);
+		MQT_REQUIRES(mqt_role_control);
 
 /** Sequence number of the newest event; 0 before the first. Context: any thread. */
 uint64_t mqt_event_ring_last(const struct mqt_event_ring *ring);
@@ -78,7 +78,7 @@ uint64_t mqt_event_ring_last(const struct mqt_event_ring *ring);
  * @return 1 with @p ev set, or 0 where nothing new is there.
  * Context: any thread.
  */
-int mqt_event_ring_read(const struct mqt_event_ring *ring, uint64_t *cursor,
-	struct mqt_event *ev, uint64_t *missed);
+int mqt_event_ring_read(const struct mqt_event_ring *ring, uint64_t *cursor, struct mqt_event *ev,
+		uint64_t *missed);
 
 #endif

@@ -2,10 +2,10 @@
 #ifndef MQT_HASH_H
 #define MQT_HASH_H
 
+#include "mqtrack/addr.h"
+
 #include <stddef.h>
 #include <stdint.h>
-
-#include "mqtrack/addr.h"
 
 /**
  * @file
@@ -38,7 +38,7 @@ int mqt_hash_key_init(struct mqt_hash_key *key);
  * @param clientid raw bytes, not terminated. @param len 0 to 65,535.
  */
 struct mqt_digest mqt_digest_client(const struct mqt_hash_key *key, uint16_t domain,
-	const struct mqt_endpoint *broker, const void *clientid, size_t len);
+		const struct mqt_endpoint *broker, const void *clientid, size_t len);
 
 /**
  * Digest of a client without an id (MQTT 3.1.1 §3.1.3-7): unique by its channel, so that it is

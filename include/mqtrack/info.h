@@ -2,10 +2,10 @@
 #ifndef MQT_INFO_H
 #define MQT_INFO_H
 
-#include <stdint.h>
-
 #include "mqtrack/addr.h"
 #include "mqtrack/hash.h"
+
+#include <stdint.h>
 
 /**
  * @file
@@ -30,23 +30,23 @@ enum mqt_info_flag {
 	MQT_INFO_ANONYMOUS = 1u << 4,       /* no client id: listed, outside uniqueness */
 	MQT_INFO_ASSIGNED = 1u << 5,        /* 5.0: the broker assigned the client id */
 	MQT_INFO_HAS_WILL = 1u << 6,
-	MQT_INFO_BRIDGE = 1u << 7,          /* protocol level had bit 7 set */
+	MQT_INFO_BRIDGE = 1u << 7, /* protocol level had bit 7 set */
 };
 
 struct mqt_info {
 	struct mqt_digest digest;
-	struct mqt_endpoint peer;   /* the client */
+	struct mqt_endpoint peer; /* the client */
 	struct mqt_endpoint broker;
-	uint32_t expiry_sec;        /* session expiry, CONNACK's override applied */
-	uint16_t flags;             /* enum mqt_info_flag */
-	uint16_t keepalive_sec;     /* CONNACK's override applied; 0: off */
+	uint32_t expiry_sec;    /* session expiry, CONNACK's override applied */
+	uint16_t flags;         /* enum mqt_info_flag */
+	uint16_t keepalive_sec; /* CONNACK's override applied; 0: off */
 	uint16_t clientid_len;
 	uint16_t username_len;
-	uint16_t listener;          /* index in the configuration */
-	uint16_t domain;            /* index in the configuration */
-	uint8_t proto_ver;          /* 3: 3.1, 4: 3.1.1, 5: 5.0 */
-	uint8_t transport;          /* enum mqt_transport */
-	uint8_t data[];             /* client id, then user name; raw bytes, not terminated */
+	uint16_t listener; /* index in the configuration */
+	uint16_t domain;   /* index in the configuration */
+	uint8_t proto_ver; /* 3: 3.1, 4: 3.1.1, 5: 5.0 */
+	uint8_t transport; /* enum mqt_transport */
+	uint8_t data[];    /* client id, then user name; raw bytes, not terminated */
 };
 
 static inline const uint8_t *

@@ -2,10 +2,10 @@
 #ifndef MQT_MAILBOX_H
 #define MQT_MAILBOX_H
 
-#include <stdint.h>
-
 #include "mqtrack/annot.h"
 #include "mqtrack/msg.h"
+
+#include <stdint.h>
 
 /**
  * @file
@@ -27,19 +27,19 @@ void mqt_mailbox_destroy(struct mqt_mailbox *mb);
 
 /** Posts to the control lcore. @param msg copied. Context: the worker; does not block. */
 void mqt_mailbox_post_control(struct mqt_mailbox *mb, const struct mqt_msg *msg)
-	MQT_REQUIRES(mqt_role_worker);
+		MQT_REQUIRES(mqt_role_worker);
 
 /** Posts to the worker. @param msg copied. Context: the control lcore; does not block. */
 void mqt_mailbox_post_worker(struct mqt_mailbox *mb, const struct mqt_msg *msg)
-	MQT_REQUIRES(mqt_role_control);
+		MQT_REQUIRES(mqt_role_control);
 
 /** Takes up to @p n messages for the worker, first moving its own outbox on. @return how many. */
 unsigned mqt_mailbox_poll_worker(struct mqt_mailbox *mb, struct mqt_msg *msgs, unsigned n)
-	MQT_REQUIRES(mqt_role_worker);
+		MQT_REQUIRES(mqt_role_worker);
 
 /** Takes up to @p n messages for the control lcore, first moving its own outbox on. */
 unsigned mqt_mailbox_poll_control(struct mqt_mailbox *mb, struct mqt_msg *msgs, unsigned n)
-	MQT_REQUIRES(mqt_role_control);
+		MQT_REQUIRES(mqt_role_control);
 
 /** Messages waiting in the ring for the control lcore: the snapshot of rule R2. */
 unsigned mqt_mailbox_pending_control(const struct mqt_mailbox *mb) MQT_REQUIRES(mqt_role_control);

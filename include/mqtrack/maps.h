@@ -2,16 +2,16 @@
 #ifndef MQT_MAPS_H
 #define MQT_MAPS_H
 
+#include "mqtrack/annot.h"
+#include "mqtrack/chan_id.h"
+#include "mqtrack/hash.h"
+#include "mqtrack/info.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include <rte_hash.h>
-
-#include "mqtrack/annot.h"
-#include "mqtrack/chan_id.h"
-#include "mqtrack/hash.h"
-#include "mqtrack/info.h"
 
 /**
  * @file
@@ -44,10 +44,10 @@ struct mqt_chan {
 	/* immutable while published */
 	mqt_chan_id id;
 	struct mqt_info *info;
-	uint64_t stamp_ns;        /* CONNACK's arrival, mono */
-	uint64_t connected_ns;    /* registration, mono */
+	uint64_t stamp_ns;     /* CONNACK's arrival, mono */
+	uint64_t connected_ns; /* registration, mono */
 	uint64_t connected_wall_ns;
-	uint64_t epoch;           /* n-th channel of this client id since start */
+	uint64_t epoch; /* n-th channel of this client id since start */
 };
 
 _Static_assert(sizeof(struct mqt_chan) == 64, "one row is one cache line");
@@ -55,9 +55,9 @@ _Static_assert(sizeof(struct mqt_chan) == 64, "one row is one cache line");
 struct mqt_maps;
 
 struct mqt_maps_params {
-	uint32_t max_channels;  /* rows; tables are sized with reclaim slack on top */
-	int socket_id;          /* NUMA node, or SOCKET_ID_ANY */
-	const char *name;       /* unique prefix for the rte_hash names in this process */
+	uint32_t max_channels; /* rows; tables are sized with reclaim slack on top */
+	int socket_id;         /* NUMA node, or SOCKET_ID_ANY */
+	const char *name;      /* unique prefix for the rte_hash names in this process */
 };
 
 /**
@@ -81,12 +81,12 @@ void mqt_maps_destroy(struct mqt_maps *maps);
  * @return the row, or NULL with rte_errno ENOSPC (nothing changed) or EEXIST.
  */
 struct mqt_chan *mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info,
-	uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns, uint64_t epoch)
-	MQT_REQUIRES(mqt_role_control);
+		uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns, uint64_t epoch)
+		MQT_REQUIRES(mqt_role_control);
 
 /** Takes a channel out of the live map and sets @p state. @return 0, or -ENOENT if not live. */
 int mqt_maps_set_down(struct mqt_maps *maps, mqt_chan_id id, enum mqt_chan_state state)
-	MQT_REQUIRES(mqt_role_control);
+		MQT_REQUIRES(mqt_role_control);
 
 /** Puts an orphan back into the live map. @return 0, -ENOENT or -ENOSPC. */
 int mqt_maps_set_live(struct mqt_maps *maps, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
@@ -100,11 +100,11 @@ int mqt_maps_remove(struct mqt_maps *maps, mqt_chan_id id) MQT_REQUIRES(mqt_role
 
 /** The row of a channel for its writer. @return NULL where unknown. */
 struct mqt_chan *mqt_maps_get(const struct mqt_maps *maps, mqt_chan_id id)
-	MQT_REQUIRES(mqt_role_control);
+		MQT_REQUIRES(mqt_role_control);
 
 /** Head of a client's list for the writer. @return NULL where it has no channel. */
 struct mqt_chan *mqt_maps_head(const struct mqt_maps *maps, const struct mqt_digest *digest)
-	MQT_REQUIRES(mqt_role_control);
+		MQT_REQUIRES(mqt_role_control);
 
 /** Called for each reclaimed channel; @p info belongs to the callee. */
 typedef void (*mqt_maps_reclaim_fn)(void *arg, mqt_chan_id id, struct mqt_info *info);
@@ -113,8 +113,8 @@ typedef void (*mqt_maps_reclaim_fn)(void *arg, mqt_chan_id id, struct mqt_info *
  * Frees what was removed before a grace period that has ended.
  * @param budget at most so many. @return how many.
  */
-unsigned mqt_maps_reclaim(struct mqt_maps *maps, unsigned budget, mqt_maps_reclaim_fn fn,
-	void *arg) MQT_REQUIRES(mqt_role_control);
+unsigned mqt_maps_reclaim(struct mqt_maps *maps, unsigned budget, mqt_maps_reclaim_fn fn, void *arg)
+		MQT_REQUIRES(mqt_role_control);
 
 /* --- grace periods (rule R10) --------------------------------------------------------------- */
 
@@ -148,20 +148,20 @@ void mqt_rcu_read_unlock(void) MQT_RELEASE_SHARED(mqt_rcu_read);
  * Oldest channel of a client; follow `next` (acquire) to the newest. The caller compares the
  * client id in full.
  */
-const struct mqt_chan *mqt_maps_lookup(const struct mqt_maps *maps,
-	const struct mqt_digest *digest) MQT_REQUIRES_SHARED(mqt_rcu_read);
+const struct mqt_chan *mqt_maps_lookup(const struct mqt_maps *maps, const struct mqt_digest *digest)
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** Oldest channels of @p n clients (at most RTE_HASH_LOOKUP_BULK_MAX); NULL where none. */
-void mqt_maps_lookup_bulk(const struct mqt_maps *maps, const struct mqt_digest *digests,
-	unsigned n, const struct mqt_chan **out) MQT_REQUIRES_SHARED(mqt_rcu_read);
+void mqt_maps_lookup_bulk(const struct mqt_maps *maps, const struct mqt_digest *digests, unsigned n,
+		const struct mqt_chan **out) MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** A channel by its id; NULL where unknown. */
 const struct mqt_chan *mqt_maps_info(const struct mqt_maps *maps, mqt_chan_id id)
-	MQT_REQUIRES_SHARED(mqt_rcu_read);
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** Whether a channel is live. */
 bool mqt_maps_is_live(const struct mqt_maps *maps, mqt_chan_id id)
-	MQT_REQUIRES_SHARED(mqt_rcu_read);
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /**
  * Walks the rows by index. Each channel that is registered during the whole walk is seen exactly
@@ -170,7 +170,7 @@ bool mqt_maps_is_live(const struct mqt_maps *maps, mqt_chan_id id)
  * @return NULL at the end.
  */
 const struct mqt_chan *mqt_maps_next(const struct mqt_maps *maps, uint32_t *pos)
-	MQT_REQUIRES_SHARED(mqt_rcu_read);
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** Sizes, our own counts. R: any thread, relaxed. */
 struct mqt_maps_sizes {

@@ -24,17 +24,17 @@ enum mqt_parse {
 /** Why bytes were BAD. */
 enum mqt_mqtt_error {
 	MQT_MQTT_E_NONE = 0,
-	MQT_MQTT_E_VARINT,         /* fourth continuation bit, or not minimal (5.0 §1.5.5) */
-	MQT_MQTT_E_TYPE,           /* not the packet type expected, or type 0 */
-	MQT_MQTT_E_FLAGS,          /* reserved fixed-header flags (5.0 §2.1.3) */
-	MQT_MQTT_E_LENGTH,         /* a field passes the end of the packet, or bytes are left */
-	MQT_MQTT_E_PROTOCOL,       /* protocol name or level that is none of ours */
-	MQT_MQTT_E_CONNECT_FLAGS,  /* reserved bit, will QoS 3, will bits without will, ... */
-	MQT_MQTT_E_STRING,         /* U+0000 or ill-formed UTF-8 */
-	MQT_MQTT_E_PROPERTY,       /* unknown, not allowed here, twice, or a bad value */
-	MQT_MQTT_E_CLIENTID,       /* empty where the version forbids it */
-	MQT_MQTT_E_CONNACK,        /* bad acknowledge flags or return code */
-	MQT_MQTT_E_QOS,            /* PUBLISH with QoS 3 */
+	MQT_MQTT_E_VARINT,        /* fourth continuation bit, or not minimal (5.0 §1.5.5) */
+	MQT_MQTT_E_TYPE,          /* not the packet type expected, or type 0 */
+	MQT_MQTT_E_FLAGS,         /* reserved fixed-header flags (5.0 §2.1.3) */
+	MQT_MQTT_E_LENGTH,        /* a field passes the end of the packet, or bytes are left */
+	MQT_MQTT_E_PROTOCOL,      /* protocol name or level that is none of ours */
+	MQT_MQTT_E_CONNECT_FLAGS, /* reserved bit, will QoS 3, will bits without will, ... */
+	MQT_MQTT_E_STRING,        /* U+0000 or ill-formed UTF-8 */
+	MQT_MQTT_E_PROPERTY,      /* unknown, not allowed here, twice, or a bad value */
+	MQT_MQTT_E_CLIENTID,      /* empty where the version forbids it */
+	MQT_MQTT_E_CONNACK,       /* bad acknowledge flags or return code */
+	MQT_MQTT_E_QOS,           /* PUBLISH with QoS 3 */
 	MQT_MQTT_N_ERRORS,
 };
 
@@ -82,21 +82,21 @@ struct mqt_mqtt_header {
  * @param error set on BAD only; may be NULL.
  */
 enum mqt_parse mqt_mqtt_header_parse(const uint8_t *data, size_t len, struct mqt_mqtt_header *out,
-	enum mqt_mqtt_error *error);
+		enum mqt_mqtt_error *error);
 
 /** A CONNECT packet. The password is checked for its framing and not kept. */
 struct mqt_mqtt_connect {
-	uint32_t packet_len;   /* whole packet, fixed header included */
-	uint8_t version;       /* 3, 4 or 5 */
-	bool bridge;           /* bit 7 of the protocol level was set */
-	bool clean_start;      /* clean session in 3.x */
+	uint32_t packet_len; /* whole packet, fixed header included */
+	uint8_t version;     /* 3, 4 or 5 */
+	bool bridge;         /* bit 7 of the protocol level was set */
+	bool clean_start;    /* clean session in 3.x */
 	bool has_will;
 	uint8_t will_qos;
 	bool will_retain;
 	bool has_username;
-	bool has_expiry;       /* 5.0 session expiry interval present */
+	bool has_expiry; /* 5.0 session expiry interval present */
 	uint16_t keepalive_sec;
-	uint32_t expiry_sec;   /* 0 where absent */
+	uint32_t expiry_sec; /* 0 where absent */
 	struct mqt_bytes clientid;
 	struct mqt_bytes username;
 };
@@ -109,16 +109,16 @@ struct mqt_mqtt_connect {
  * @param out set on OK only; points into @p data.
  * @param error set on BAD only; may be NULL.
  */
-enum mqt_parse mqt_mqtt_connect_parse(const uint8_t *data, size_t len,
-	struct mqt_mqtt_connect *out, enum mqt_mqtt_error *error);
+enum mqt_parse mqt_mqtt_connect_parse(const uint8_t *data, size_t len, struct mqt_mqtt_connect *out,
+		enum mqt_mqtt_error *error);
 
 /** A CONNACK packet. */
 struct mqt_mqtt_connack {
 	uint32_t packet_len;
-	uint8_t code;          /* return code (3.x) or reason code (5.0); 0 is success */
-	bool session_present;  /* always false in 3.1 */
+	uint8_t code;         /* return code (3.x) or reason code (5.0); 0 is success */
+	bool session_present; /* always false in 3.1 */
 	bool has_expiry;
-	bool has_keepalive;    /* 5.0 Server Keep Alive present */
+	bool has_keepalive; /* 5.0 Server Keep Alive present */
 	uint16_t keepalive_sec;
 	uint32_t expiry_sec;
 	struct mqt_bytes assigned_clientid; /* 5.0; len 0: not assigned */
@@ -129,7 +129,7 @@ struct mqt_mqtt_connack {
  * @param version of the CONNECT it answers: 3, 4 or 5.
  */
 enum mqt_parse mqt_mqtt_connack_parse(const uint8_t *data, size_t len, uint8_t version,
-	struct mqt_mqtt_connack *out, enum mqt_mqtt_error *error);
+		struct mqt_mqtt_connack *out, enum mqt_mqtt_error *error);
 
 /**
  * Framing cursor: follows one direction of a stream packet by packet and skips all bodies.
@@ -146,9 +146,9 @@ struct mqt_mqtt_cursor {
 
 /** What a feed saw complete; added up over calls by the caller's choice. */
 struct mqt_mqtt_seen {
-	uint32_t packets;    /* packets completed */
-	uint32_t publishes;  /* of these, PUBLISH */
-	uint16_t types;      /* bit 1 << type for each packet type that began in these bytes */
+	uint32_t packets;   /* packets completed */
+	uint32_t publishes; /* of these, PUBLISH */
+	uint16_t types;     /* bit 1 << type for each packet type that began in these bytes */
 	uint16_t reserved;
 };
 
@@ -159,7 +159,7 @@ struct mqt_mqtt_seen {
  * @return true, or false once the framing is broken (cursor->error says why; it stays broken).
  */
 bool mqt_mqtt_cursor_feed(struct mqt_mqtt_cursor *cursor, const uint8_t *data, size_t len,
-	struct mqt_mqtt_seen *seen);
+		struct mqt_mqtt_seen *seen);
 
 /** Whether the stream stands between two packets. */
 static inline bool
@@ -185,8 +185,8 @@ enum mqt_mqtt_code {
 size_t mqt_mqtt_disconnect_encode(uint8_t *buf, size_t cap, uint8_t version, uint8_t code);
 
 /** A CONNACK. 3.x has its own codes: @p code is written as it is. */
-size_t mqt_mqtt_connack_encode(uint8_t *buf, size_t cap, uint8_t version,
-	const struct mqt_mqtt_connack *connack);
+size_t mqt_mqtt_connack_encode(
+		uint8_t *buf, size_t cap, uint8_t version, const struct mqt_mqtt_connack *connack);
 
 /**
  * A CONNECT (for tests and traffic generators). With has_will an empty payload on topic "w" is
@@ -196,7 +196,7 @@ size_t mqt_mqtt_connect_encode(uint8_t *buf, size_t cap, const struct mqt_mqtt_c
 
 /** A PUBLISH; packet id only where qos > 0. */
 size_t mqt_mqtt_publish_encode(uint8_t *buf, size_t cap, uint8_t version, uint8_t qos,
-	uint16_t packet_id, struct mqt_bytes topic, struct mqt_bytes payload);
+		uint16_t packet_id, struct mqt_bytes topic, struct mqt_bytes payload);
 
 /** A packet that is a fixed header of length 0 (PINGREQ, PINGRESP, 3.x DISCONNECT). */
 size_t mqt_mqtt_empty_encode(uint8_t *buf, size_t cap, enum mqt_mqtt_type type);

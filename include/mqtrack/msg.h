@@ -2,10 +2,10 @@
 #ifndef MQT_MSG_H
 #define MQT_MSG_H
 
-#include <stdint.h>
-
 #include "mqtrack/chan_id.h"
 #include "mqtrack/hash.h"
+
+#include <stdint.h>
 
 /**
  * @file
@@ -65,7 +65,7 @@ enum mqt_reason {
 	MQT_REASON_OPENING_TIMEOUT, /* the worker's own limit (rule R7) */
 	MQT_REASON_REPLACED,        /* a new incarnation of the same flow (rule R17) */
 	MQT_REASON_IDLE,
-	MQT_REASON_OPAQUE,          /* the stream could not be followed any more */
+	MQT_REASON_OPAQUE, /* the stream could not be followed any more */
 	MQT_REASON_SHUTDOWN,
 	MQT_N_REASONS,
 };
@@ -76,11 +76,11 @@ const char *mqt_reason_name(enum mqt_reason reason);
 struct mqt_info;
 
 struct mqt_msg {
-	uint8_t type;     /* enum mqt_msg_type */
-	uint8_t action;   /* STEPDOWN, STEPDOWN_DONE: enum mqt_stepdown */
-	uint8_t reason;   /* DOWN, REFUSE: enum mqt_reason */
+	uint8_t type;   /* enum mqt_msg_type */
+	uint8_t action; /* STEPDOWN, STEPDOWN_DONE: enum mqt_stepdown */
+	uint8_t reason; /* DOWN, REFUSE: enum mqt_reason */
 	uint8_t reserved;
-	int32_t result;   /* STEPDOWN_DONE: 0 or negative errno */
+	int32_t result; /* STEPDOWN_DONE: 0 or negative errno */
 	mqt_chan_id chan;
 	uint64_t stamp_ns; /* OPEN: the CONNACK's arrival; DOWN: when it ended; mono */
 	uint64_t token;    /* STEPDOWN: chosen by the control lcore; STEPDOWN_DONE: the same back */

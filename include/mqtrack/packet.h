@@ -2,12 +2,12 @@
 #ifndef MQT_PACKET_H
 #define MQT_PACKET_H
 
+#include "mqtrack/addr.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 #include <rte_mbuf.h>
-
-#include "mqtrack/addr.h"
 
 /**
  * @file
@@ -44,7 +44,7 @@ struct mqt_pkt {
 	uint16_t l3_off;
 	uint16_t l4_off;
 	uint16_t payload_off;
-	uint16_t window; /* as on the wire, unscaled */
+	uint16_t window;      /* as on the wire, unscaled */
 	uint32_t payload_len; /* by the IP header: link padding is not payload */
 	uint32_t seq;
 	uint32_t ack;
@@ -63,7 +63,7 @@ enum mqt_pkt_kind mqt_pkt_parse(const struct rte_mbuf *m, struct mqt_pkt *pkt);
 
 /** Source and destination of a TCP view. */
 void mqt_pkt_endpoints(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
-	struct mqt_endpoint *src, struct mqt_endpoint *dst);
+		struct mqt_endpoint *src, struct mqt_endpoint *dst);
 
 /**
  * Flow key: both ends in a canonical order, so that it is the same in both directions and on all
@@ -72,7 +72,7 @@ void mqt_pkt_endpoints(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
 struct mqt_flow_key {
 	union {
 		struct {
-			uint32_t ip_be[2];   /* lower end first */
+			uint32_t ip_be[2]; /* lower end first */
 			uint16_t port_be[2];
 			uint32_t zero;
 		} v4;
@@ -105,30 +105,30 @@ bool mqt_pkt_checksum_ok(const struct rte_mbuf *m, const struct mqt_pkt *pkt);
 struct mqt_tcp_options {
 	bool has_ts;
 	bool has_wscale;
-	bool mptcp;       /* MP_CAPABLE or MP_JOIN (RFC 8684) */
-	uint8_t wscale;   /* capped at 14 (RFC 7323 §2.3) */
-	uint16_t mss;     /* 0: absent */
+	bool mptcp;     /* MP_CAPABLE or MP_JOIN (RFC 8684) */
+	uint8_t wscale; /* capped at 14 (RFC 7323 §2.3) */
+	uint16_t mss;   /* 0: absent */
 	uint32_t ts_val;
 	uint32_t ts_ecr;
 };
 
 /** Reads the options; a malformed list ends the walk. @param out always set. */
-void mqt_pkt_tcp_options(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
-	struct mqt_tcp_options *out);
+void mqt_pkt_tcp_options(
+		const struct rte_mbuf *m, const struct mqt_pkt *pkt, struct mqt_tcp_options *out);
 
 /**
  * Copies payload bytes, also over several mbuf segments.
  * @param off from the payload's begin; off + len must not pass payload_len.
  */
 void mqt_pkt_payload_copy(const struct rte_mbuf *m, const struct mqt_pkt *pkt, uint32_t off,
-	uint32_t len, void *dst);
+		uint32_t len, void *dst);
 
 /**
  * Payload from @p off on as far as it lies in one piece.
  * @param len set to the bytes at the returned address; 0 at the end.
  */
-const uint8_t *mqt_pkt_payload_at(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
-	uint32_t off, uint32_t *len);
+const uint8_t *mqt_pkt_payload_at(
+		const struct rte_mbuf *m, const struct mqt_pkt *pkt, uint32_t off, uint32_t *len);
 
 /** A TCP segment to be made. */
 struct mqt_segment {

@@ -17,7 +17,8 @@ struct mqt_registry_ops {
 	/** It is gone. */
 	void (*unregistered)(void *arg, const struct mqt_digest *digest, mqt_chan_id id);
 	/** Channels of a client on all nodes. @return how many were written, at most @p n. */
-	unsigned (*lookup)(void *arg, const struct mqt_digest *digest, mqt_chan_id *out, unsigned n);
+	unsigned (*lookup)(
+			void *arg, const struct mqt_digest *digest, mqt_chan_id *out, unsigned n);
 };
 
 /** A registry: its functions and their state. */
@@ -31,12 +32,12 @@ const struct mqt_registry *mqt_registry_local(void);
 
 /** Tells the registry. Context: control. */
 void mqt_registry_registered(const struct mqt_registry *reg, const struct mqt_digest *digest,
-	mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+		mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
 void mqt_registry_unregistered(const struct mqt_registry *reg, const struct mqt_digest *digest,
-	mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+		mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
 
 /** Channels on other nodes. Context: any thread; may block in a cluster registry. */
 unsigned mqt_registry_lookup(const struct mqt_registry *reg, const struct mqt_digest *digest,
-	mqt_chan_id *out, unsigned n);
+		mqt_chan_id *out, unsigned n);
 
 #endif

@@ -2,11 +2,11 @@
 #ifndef MQT_SLOT_H
 #define MQT_SLOT_H
 
+#include "mqtrack/chan_id.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "mqtrack/chan_id.h"
 
 /**
  * @file
@@ -72,8 +72,8 @@ mqt_slot_leave(struct mqt_slot *slot, mqt_chan_id id, enum mqt_slot_state to)
 
 	/* acq_rel: pairs with the worker's acquire load before tx and with the other exchange */
 	return atomic_compare_exchange_strong_explicit(&slot->word, &live,
-		mqt_slot_word(mqt_chan_id_gen(id), to), memory_order_acq_rel,
-		memory_order_acquire);
+			mqt_slot_word(mqt_chan_id_gen(id), to), memory_order_acq_rel,
+			memory_order_acquire);
 }
 
 /** Adds to a counter. Context: the owner only, so load and store need not be one. */
@@ -93,7 +93,7 @@ mqt_slot_count(struct mqt_slot *slot, enum mqt_slot_counter c, uint64_t n)
  */
 static inline bool
 mqt_slot_read(const struct mqt_slot *slot, mqt_chan_id id, uint64_t out[MQT_SLOT_N_COUNTERS],
-	uint64_t *seen_ns)
+		uint64_t *seen_ns)
 {
 	uint64_t before = atomic_load_explicit(&slot->word, memory_order_acquire);
 	uint64_t after;

@@ -2,12 +2,12 @@
 #ifndef MQT_TX_H
 #define MQT_TX_H
 
+#include "mqtrack/annot.h"
+
 #include <stdatomic.h>
 #include <stdint.h>
 
 #include <rte_mbuf.h>
-
-#include "mqtrack/annot.h"
 
 /**
  * @file
@@ -33,7 +33,7 @@ struct mqt_tx {
 	 */
 	uint16_t (*burst)(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n);
 	void *arg;
-	_Atomic uint64_t *counters; /* the worker's, enum mqt_worker_counter */
+	_Atomic uint64_t *counters;                /* the worker's, enum mqt_worker_counter */
 	struct mqt_tx_port port[MQT_TX_MAX_PORTS]; /* by the pair's port number, see conn.h */
 };
 
@@ -41,12 +41,11 @@ struct mqt_tx {
 void mqt_tx_flush(struct mqt_tx *tx, uint16_t port) MQT_REQUIRES(mqt_role_worker);
 
 /** Queues a packet. Ownership: @p m is tx's. @param word NULL where it belongs to no channel. */
+static inline void mqt_tx_push(struct mqt_tx *tx, uint16_t port, struct rte_mbuf *m,
+		const _Atomic uint64_t *word, uint64_t killed) MQT_REQUIRES(mqt_role_worker);
 static inline void
 mqt_tx_push(struct mqt_tx *tx, uint16_t port, struct rte_mbuf *m, const _Atomic uint64_t *word,
-	uint64_t killed) MQT_REQUIRES(mqt_role_worker);
-static inline void
-mqt_tx_push(struct mqt_tx *tx, uint16_t port, struct rte_mbuf *m, const _Atomic uint64_t *word,
-	uint64_t killed)
+		uint64_t killed)
 {
 	struct mqt_tx_port *p = &tx->port[port];
 

@@ -53,7 +53,7 @@ mqt_timer_armed(const struct mqt_timer *timer)
  * @return timers fired.
  */
 unsigned mqt_wheel_expire(struct mqt_wheel *wheel, uint64_t now_ns, unsigned budget,
-	mqt_wheel_fn fn, void *arg);
+		mqt_wheel_fn fn, void *arg);
 
 /** Number of timers armed. */
 uint64_t mqt_wheel_count(const struct mqt_wheel *wheel);

@@ -2,18 +2,18 @@
 #ifndef MQT_WORKER_H
 #define MQT_WORKER_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-
-#include <rte_mempool.h>
-
 #include "mqtrack/annot.h"
 #include "mqtrack/clock.h"
 #include "mqtrack/config.h"
 #include "mqtrack/conn.h"
 #include "mqtrack/counters.h"
 #include "mqtrack/mailbox.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mempool.h>
 
 /**
  * @file
@@ -104,7 +104,6 @@ struct mqt_idle {
  * for long; anything done wakes it. Never sleeps with MQT_POLL_BUSY.
  * @return true where it slept.
  */
-bool mqt_idle_step(struct mqt_idle *idle, enum mqt_poll_mode mode, unsigned done,
-	uint32_t max_us);
+bool mqt_idle_step(struct mqt_idle *idle, enum mqt_poll_mode mode, unsigned done, uint32_t max_us);
 
 #endif

@@ -23,7 +23,7 @@ static const char *check_row __attribute__((unused)) = "";
 		bool check_ok_ = (cond);                                                           \
 		if (!check_ok_)                                                                    \
 			printf("\n    %s:%d [%s] not true: %s\n", __func__, __LINE__, check_row,   \
-				#cond);                                                            \
+					#cond);                                                    \
 		CU_assertImplementation(check_ok_, __LINE__, #cond, __FILE__, __func__, CU_FALSE); \
 	} while (0)
 
@@ -33,10 +33,11 @@ static const char *check_row __attribute__((unused)) = "";
 		if (check_got_ != check_want_)                                                     \
 			printf("\n    %s:%d [%s] %s: got %" PRIdMAX " (0x%" PRIxMAX                \
 			       "), want %" PRIdMAX " (0x%" PRIxMAX ")\n",                          \
-				__func__, __LINE__, check_row, #got, check_got_,                   \
-				(uintmax_t)check_got_, check_want_, (uintmax_t)check_want_);       \
+					__func__, __LINE__, check_row, #got, check_got_,           \
+					(uintmax_t)check_got_, check_want_,                        \
+					(uintmax_t)check_want_);                                   \
 		CU_assertImplementation(check_got_ == check_want_, __LINE__, #got " == " #want,    \
-			__FILE__, __func__, CU_FALSE);                                             \
+				__FILE__, __func__, CU_FALSE);                                     \
 	} while (0)
 
 #define CHECK_STR(got, want)                                                                       \
@@ -45,7 +46,7 @@ static const char *check_row __attribute__((unused)) = "";
 		bool check_ok_ = strcmp(check_got_, check_want_) == 0;                             \
 		if (!check_ok_)                                                                    \
 			printf("\n    %s:%d [%s] %s: got \"%s\", want \"%s\"\n", __func__,         \
-				__LINE__, check_row, #got, check_got_, check_want_);               \
+					__LINE__, check_row, #got, check_got_, check_want_);       \
 		CU_assertImplementation(check_ok_, __LINE__, #got, __FILE__, __func__, CU_FALSE);  \
 	} while (0)
 
@@ -54,7 +55,7 @@ static const char *check_row __attribute__((unused)) = "";
 		bool check_ok_ = memcmp((got), (want), (len)) == 0;                                \
 		if (!check_ok_)                                                                    \
 			printf("\n    %s:%d [%s] bytes differ: %s, %s\n", __func__, __LINE__,      \
-				check_row, #got, #want);                                           \
+					check_row, #got, #want);                                   \
 		CU_assertImplementation(check_ok_, __LINE__, #got, __FILE__, __func__, CU_FALSE);  \
 	} while (0)
 
@@ -72,7 +73,7 @@ check_run(CU_SuiteInfo *suites)
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
 	failed = CU_get_number_of_tests_failed() + CU_get_number_of_suites_failed() +
-		 CU_get_number_of_failures();
+			CU_get_number_of_failures();
 	if (CU_get_number_of_tests_run() == 0)
 		failed++;
 	CU_cleanup_registry();
