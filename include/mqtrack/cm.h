@@ -54,7 +54,11 @@ struct mqt_cm_params {
 /** @return NULL with errno set. Ownership: mqt_cm_destroy(); what params point to stays theirs. */
 struct mqt_cm *mqt_cm_create(const struct mqt_cm_params *params);
 
-/** Accepts NULL. Infos still held are freed. Context: no lcore runs any more. */
+/**
+ * Accepts NULL. Infos still held are freed. Commands not done yet are given back through done(),
+ * from here, with the outcomes known so far: no submitter waits for ever or leaks.
+ * Context: no lcore runs any more, nobody submits.
+ */
 void mqt_cm_destroy(struct mqt_cm *cm);
 
 /**

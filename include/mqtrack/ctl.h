@@ -40,7 +40,8 @@ struct mqt_ctl *mqt_ctl_start(const struct mqt_ctl_params *params);
 
 /**
  * Ends the thread, closes all connections, removes the socket. Accepts NULL.
- * Context: the control lcore may have stopped; commands it never answered are given up.
+ * Context: the control lcore may run or have stopped. Commands it has not answered are freed by
+ * whoever answers them: the control lcore, or mqt_cm_destroy().
  */
 void mqt_ctl_stop(struct mqt_ctl *ctl);
 
