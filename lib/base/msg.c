@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Names of what messages carry. */
+#include "mqtrack/msg.h"
+
+#include <stddef.h>
+
+static const char *const reason_names[] = {
+	[MQT_REASON_NONE] = "none",
+	[MQT_REASON_CLIENT_DISCONNECT] = "client_disconnect",
+	[MQT_REASON_CLIENT_CLOSED] = "client_closed",
+	[MQT_REASON_CLIENT_RESET] = "client_reset",
+	[MQT_REASON_BROKER_CLOSED] = "broker_closed",
+	[MQT_REASON_BROKER_RESET] = "broker_reset",
+	[MQT_REASON_KICKED] = "kicked",
+	[MQT_REASON_DISCARDED] = "discarded",
+	[MQT_REASON_KILLED] = "killed",
+	[MQT_REASON_SUPERSEDED] = "superseded",
+	[MQT_REASON_TABLE_FULL] = "table_full",
+	[MQT_REASON_OPENING_TIMEOUT] = "opening_timeout",
+	[MQT_REASON_REPLACED] = "replaced",
+	[MQT_REASON_IDLE] = "idle",
+	[MQT_REASON_OPAQUE] = "opaque",
+	[MQT_REASON_SHUTDOWN] = "shutdown",
+};
+
+_Static_assert(sizeof(reason_names) / sizeof(reason_names[0]) == MQT_N_REASONS, "a name for each");
+
+const char *
+mqt_reason_name(enum mqt_reason reason)
+{
+	return (unsigned)reason < MQT_N_REASONS ? reason_names[reason] : "unknown";
+}
