@@ -23,9 +23,9 @@
 /* --- ports ----------------------------------------------------------------------------------- */
 
 /**
- * Configures and starts both ports of a pair with one rx and one tx queue a worker; promiscuous,
+ * Configures and starts a port with one rx and one tx queue a worker: promiscuous,
  * no LRO, no partial checksums, frame size not under the MTU (rule R19).
- * @param outside, inside DPDK port ids. @return 0 or negative errno, said in the log.
+ * @param port_id DPDK's. @return 0 or negative errno, said in the log.
  */
 int mqt_port_start(uint16_t port_id, unsigned n_queues, struct rte_mempool *pool);
 

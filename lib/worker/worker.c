@@ -1,3 +1,485 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The data lcores: from rx burst to tx burst.
+ *
+ * Path of a packet: rx queue -> view -> not TCP, or no listener's port on either side: out on the
+ * other port of the pair as it came. Else flow key -> keyed hash -> owner. The owner's own packets
+ * go to mqt_conns_input() in bursts; others through a ring to their owner, which begins anew with
+ * the view. So a flow is judged by one worker wherever its packets come in (rule R20), and since
+ * the packets of one direction come from one queue and take one route, they do not overtake each
+ * other.
+ *
+ * Life-cycle: create makes all workers with their mailboxes, connection tables and rings; then each
+ * runs on its lcore until stop is asked for; destroy once none runs any more.
+ * Synchronisation: a worker is its lcore's alone. Shared are: the hand-over rings (one producer,
+ * one consumer each), the mailbox, the heartbeat, the counters, the flag that stops all. Within a
+ * turn the mailbox is read first, and what was judged before has left by then (rule R5): each step
+ * that can push packets ends with a flush of all ports.
+ */
+#include "mqtrack/worker.h"
 
-typedef int worker_worker_is_empty;
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+#include <rte_pause.h>
+#include <rte_prefetch.h>
+#include <rte_ring.h>
+
+#define BURST          64 /* at most what mqt_conns_input() takes */
+#define HANDOVER_RING  1024
+#define MAILBOX_RING   4096
+#define TX_TRIES       4
+#define TIMERS_A_TURN  64
+#define PREFETCH_AHEAD 4
+#define LONGEST_NAP_US 1000
+
+static_assert(BURST <= MQT_TX_BATCH, "a burst fits a tx batch");
+static_assert(2 * MQT_MAX_PAIRS <= MQT_TX_MAX_PORTS, "each port has its tx batch");
+
+/* Packets on their way to another worker, within one burst. */
+struct handover {
+	unsigned n;
+	struct rte_mbuf *m[BURST];
+};
+
+struct mqt_worker {
+	/* immutable after create */
+	const struct mqt_workers *all;
+	unsigned index;
+	struct mqt_mailbox *mailbox;
+	struct mqt_conns *conns;
+	struct rte_ring *from[MQT_MAX_WORKERS]; /* SPSC; consumer: this worker. NULL: itself */
+
+	/* owner only */
+	unsigned n_batch;
+	struct mqt_packet batch[BURST];
+	struct handover handover[MQT_MAX_WORKERS];
+	struct mqt_tx tx;
+	struct mqt_idle idle;
+
+	/* W: worker; R: any */
+	_Atomic uint64_t heartbeat_ns __rte_cache_aligned; /* release; pairs with cm's acquire */
+	_Atomic unsigned lcore;
+	struct mqt_worker_counters counters __rte_cache_aligned;
+};
+
+struct mqt_workers {
+	/* immutable after create */
+	const struct mqt_config *config;
+	const struct mqt_clock *clock;
+	const struct mqt_hash_key *hash_key;
+	unsigned n_workers;
+	unsigned n_ports;
+	uint16_t port_ids[MQT_TX_MAX_PORTS]; /* pair numbering -> DPDK */
+	uint16_t ports[RTE_MAX_ETHPORTS];    /* DPDK -> pair numbering */
+	struct mqt_worker *worker[MQT_MAX_WORKERS];
+
+	atomic_bool stop; /* W: any; R: workers. Relaxed: it orders nothing */
+};
+
+static void
+count(struct mqt_worker *w, enum mqt_worker_counter c, uint64_t n)
+{
+	mqt_counter_add(&w->counters.v[c], n);
+}
+
+/* --- out ---------------------------------------------------------------------------------- */
+
+static uint16_t
+tx_burst(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
+{
+	const struct mqt_worker *w = arg;
+	uint16_t sent = 0;
+
+	for (unsigned i = 0; i < TX_TRIES && sent < n; i++) {
+		if (i > 0)
+			rte_pause();
+		sent += rte_eth_tx_burst(
+				w->all->port_ids[port], (uint16_t)w->index, m + sent, n - sent);
+	}
+	return sent;
+}
+
+static void
+flush_tx(struct mqt_worker *w) MQT_REQUIRES(mqt_role_worker)
+{
+	for (uint16_t port = 0; port < w->all->n_ports; port++)
+		if (w->tx.port[port].n > 0)
+			mqt_tx_flush(&w->tx, port);
+}
+
+static void
+flush_handover(struct mqt_worker *w)
+{
+	for (unsigned i = 0; i < w->all->n_workers; i++) {
+		struct handover *h = &w->handover[i];
+		unsigned done;
+
+		if (h->n == 0)
+			continue;
+		done = rte_ring_sp_enqueue_burst(
+				w->all->worker[i]->from[w->index], (void **)h->m, h->n, NULL);
+		count(w, MQT_W_HANDED_OVER, done);
+		if (done < h->n) {
+			count(w, MQT_W_HANDOVER_DROPPED, h->n - done);
+			rte_pktmbuf_free_bulk(h->m + done, h->n - done);
+		}
+		h->n = 0;
+	}
+}
+
+/* --- in ----------------------------------------------------------------------------------- */
+
+/*
+ * Looks at a packet.
+ * Returns whether it belongs to a listener; then all of pkt is set. If not, it is counted.
+ */
+static bool
+inspect(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port, struct mqt_packet *pkt)
+{
+	const struct mqt_config *cfg = w->all->config;
+	size_t len;
+
+	pkt->m = m;
+	pkt->port = port;
+	switch (mqt_pkt_parse(m, &pkt->view)) {
+	case MQT_PKT_TCP:
+		break;
+	case MQT_PKT_FRAGMENT:
+		count(w, MQT_W_FRAGMENTS, 1);
+		return false;
+	case MQT_PKT_MALFORMED:
+		count(w, MQT_W_MALFORMED_PACKETS, 1);
+		return false;
+	default:
+		count(w, MQT_W_PASSED, 1);
+		return false;
+	}
+	if (!mqt_config_has_port(cfg, pkt->view.dst_port) &&
+			!mqt_config_has_port(cfg, pkt->view.src_port)) {
+		count(w, MQT_W_PASSED, 1);
+		return false;
+	}
+	pkt->src_low = (uint8_t)mqt_flow_key_of(m, &pkt->view, &pkt->key);
+	len = pkt->view.ip_version == 4 ? MQT_FLOW_KEY_V4_LEN : MQT_FLOW_KEY_V6_LEN;
+	pkt->hash = mqt_hash_flow(w->all->hash_key, &pkt->key, len);
+	return true;
+}
+
+static void
+receive(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port) MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_packet *pkt = &w->batch[w->n_batch];
+	unsigned owner;
+
+	if (!inspect(w, m, port, pkt)) {
+		mqt_tx_push(&w->tx, port ^ 1, m, NULL, 0);
+		return;
+	}
+	owner = (unsigned)(pkt->hash >> 32) % w->all->n_workers;
+	if (owner == w->index) {
+		w->n_batch++;
+	} else {
+		/* not every driver writes it */
+		m->port = w->all->port_ids[port];
+		w->handover[owner].m[w->handover[owner].n++] = m;
+	}
+}
+
+static void
+end_burst(struct mqt_worker *w) MQT_REQUIRES(mqt_role_worker)
+{
+	if (w->n_batch > 0) {
+		mqt_conns_input(w->conns, w->batch, w->n_batch);
+		w->n_batch = 0;
+	}
+	flush_handover(w);
+	flush_tx(w);
+}
+
+static unsigned
+turn_port(struct mqt_worker *w, uint16_t port) MQT_REQUIRES(mqt_role_worker)
+{
+	struct rte_mbuf *m[BURST];
+	unsigned n;
+
+	n = rte_eth_rx_burst(w->all->port_ids[port], (uint16_t)w->index, m, BURST);
+	if (n == 0)
+		return 0;
+	count(w, MQT_W_RX_PACKETS, n);
+	for (unsigned i = 0; i < n && i < PREFETCH_AHEAD; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(m[i], void *));
+	for (unsigned i = 0; i < n; i++) {
+		if (i + PREFETCH_AHEAD < n)
+			rte_prefetch0(rte_pktmbuf_mtod(m[i + PREFETCH_AHEAD], void *));
+		receive(w, m[i], port);
+	}
+	end_burst(w);
+	return n;
+}
+
+/* What other workers have received for this one. */
+static unsigned
+turn_ring(struct mqt_worker *w, struct rte_ring *ring) MQT_REQUIRES(mqt_role_worker)
+{
+	struct rte_mbuf *m[BURST];
+	unsigned n;
+
+	n = rte_ring_sc_dequeue_burst(ring, (void **)m, BURST, NULL);
+	if (n == 0)
+		return 0;
+	for (unsigned i = 0; i < n && i < PREFETCH_AHEAD; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(m[i], void *));
+	for (unsigned i = 0; i < n; i++) {
+		if (i + PREFETCH_AHEAD < n)
+			rte_prefetch0(rte_pktmbuf_mtod(m[i + PREFETCH_AHEAD], void *));
+		receive(w, m[i], w->all->ports[m[i]->port]);
+	}
+	end_burst(w);
+	return n;
+}
+
+unsigned
+mqt_worker_turn(struct mqt_worker *w)
+{
+	unsigned done;
+
+	atomic_store_explicit(
+			&w->heartbeat_ns, mqt_clock_mono(w->all->clock), memory_order_release);
+	done = mqt_conns_poll(w->conns);
+	flush_tx(w);
+	for (uint16_t port = 0; port < w->all->n_ports; port++)
+		done += turn_port(w, port);
+	for (unsigned i = 0; i < w->all->n_workers; i++)
+		if (w->from[i])
+			done += turn_ring(w, w->from[i]);
+	done += mqt_conns_expire(w->conns, TIMERS_A_TURN);
+	flush_tx(w);
+	return done;
+}
+
+int
+mqt_worker_run(void *worker)
+{
+	struct mqt_worker *w = worker;
+	enum mqt_poll_mode mode = (enum mqt_poll_mode)w->all->config->poll;
+
+	mqt_role_worker_assert();
+	atomic_store_explicit(&w->lcore, rte_lcore_id(), memory_order_relaxed);
+	while (!atomic_load_explicit(&w->all->stop, memory_order_relaxed)) {
+		unsigned done = mqt_worker_turn(w);
+
+		if (mqt_idle_step(&w->idle, mode, done, LONGEST_NAP_US))
+			count(w, MQT_W_SLEEPS, 1);
+	}
+	return 0;
+}
+
+/* --- making and ending -------------------------------------------------------------------- */
+
+static void
+ring_destroy(struct rte_ring *ring)
+{
+	struct rte_mbuf *m;
+
+	while (ring && rte_ring_sc_dequeue(ring, (void **)&m) == 0)
+		rte_pktmbuf_free(m);
+	rte_free(ring);
+}
+
+/* Not rte_ring_create(): n workers need n * (n - 1) rings, more than EAL has memory zones. */
+static struct rte_ring *
+ring_create(const char *name, int socket_id)
+{
+	ssize_t size = rte_ring_get_memsize(HANDOVER_RING);
+	struct rte_ring *ring;
+	int ret;
+
+	ring = rte_zmalloc_socket("mqt_handover", (size_t)size, RTE_CACHE_LINE_SIZE, socket_id);
+	if (!ring) {
+		rte_errno = ENOMEM;
+		return NULL;
+	}
+	ret = rte_ring_init(ring, name, HANDOVER_RING, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	if (ret != 0) {
+		rte_free(ring);
+		rte_errno = -ret;
+		return NULL;
+	}
+	return ring;
+}
+
+static void
+worker_destroy(struct mqt_worker *w)
+{
+	if (!w)
+		return;
+	for (unsigned i = 0; i < MQT_MAX_WORKERS; i++)
+		ring_destroy(w->from[i]);
+	mqt_conns_destroy(w->conns);
+	mqt_mailbox_destroy(w->mailbox);
+	rte_free(w);
+}
+
+static int
+worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
+{
+	char name[MQT_NAME_MAX];
+	struct mqt_conns_params cp = {
+		.config = params->config,
+		.clock = params->clock,
+		.hash_key = params->hash_key,
+		.tx = &w->tx,
+		.pool = params->pool,
+		.counters = &w->counters,
+		.worker = w->index,
+		.socket_id = params->socket_id,
+		.name = name,
+	};
+
+	snprintf(name, sizeof(name), "%s%u", params->name, w->index);
+	w->tx.burst = tx_burst;
+	w->tx.arg = w;
+	w->tx.counters = w->counters.v;
+	atomic_init(&w->lcore, LCORE_ID_ANY);
+	w->mailbox = mqt_mailbox_create(MAILBOX_RING);
+	if (!w->mailbox)
+		return -errno;
+	cp.mailbox = w->mailbox;
+	w->conns = mqt_conns_create(&cp);
+	if (!w->conns)
+		return -rte_errno;
+	for (unsigned i = 0; i < params->n_workers; i++) {
+		if (i == w->index)
+			continue;
+		snprintf(name, sizeof(name), "mqt_h%u_%u", i, w->index);
+		w->from[i] = ring_create(name, params->socket_id);
+		if (!w->from[i])
+			return -rte_errno;
+	}
+	return 0;
+}
+
+static bool
+params_are_valid(const struct mqt_workers_params *params)
+{
+	unsigned n_pairs = params->config->n_pairs;
+
+	if (params->n_workers == 0 || params->n_workers > MQT_MAX_WORKERS)
+		return false;
+	if (n_pairs == 0 || n_pairs > MQT_MAX_PAIRS)
+		return false;
+	for (unsigned i = 0; i < 2 * n_pairs; i++)
+		if (params->port_ids[i] >= RTE_MAX_ETHPORTS)
+			return false;
+	return true;
+}
+
+struct mqt_workers *
+mqt_workers_create(const struct mqt_workers_params *params)
+{
+	struct mqt_workers *all;
+	int ret = 0;
+
+	if (!params_are_valid(params)) {
+		rte_errno = EINVAL;
+		return NULL;
+	}
+	all = rte_zmalloc_socket("mqt_workers", sizeof(*all), 0, params->socket_id);
+	if (!all) {
+		rte_errno = ENOMEM;
+		return NULL;
+	}
+	all->config = params->config;
+	all->clock = params->clock;
+	all->hash_key = params->hash_key;
+	all->n_workers = params->n_workers;
+	all->n_ports = 2u * params->config->n_pairs;
+	for (uint16_t port = 0; port < all->n_ports; port++) {
+		all->port_ids[port] = params->port_ids[port];
+		all->ports[params->port_ids[port]] = port;
+	}
+	for (unsigned i = 0; ret == 0 && i < all->n_workers; i++) {
+		struct mqt_worker *w;
+
+		w = rte_zmalloc_socket(
+				"mqt_worker", sizeof(*w), RTE_CACHE_LINE_SIZE, params->socket_id);
+		if (!w) {
+			ret = -ENOMEM;
+			break;
+		}
+		all->worker[i] = w;
+		w->all = all;
+		w->index = i;
+		ret = worker_init(w, params);
+	}
+	if (ret != 0) {
+		mqt_workers_destroy(all);
+		rte_errno = -ret;
+		return NULL;
+	}
+	return all;
+}
+
+void
+mqt_workers_destroy(struct mqt_workers *workers)
+{
+	if (!workers)
+		return;
+	for (unsigned i = 0; i < workers->n_workers; i++)
+		worker_destroy(workers->worker[i]);
+	rte_free(workers);
+}
+
+void
+mqt_workers_stop(struct mqt_workers *workers)
+{
+	atomic_store_explicit(&workers->stop, true, memory_order_relaxed);
+}
+
+/* --- asked by others ---------------------------------------------------------------------- */
+
+unsigned
+mqt_workers_count(const struct mqt_workers *workers)
+{
+	return workers->n_workers;
+}
+
+struct mqt_worker *
+mqt_workers_at(const struct mqt_workers *workers, unsigned index)
+{
+	return index < workers->n_workers ? workers->worker[index] : NULL;
+}
+
+struct mqt_mailbox *
+mqt_worker_mailbox(const struct mqt_worker *worker)
+{
+	return worker->mailbox;
+}
+
+struct mqt_slots
+mqt_worker_slots(const struct mqt_worker *worker)
+{
+	return mqt_conns_slots(worker->conns);
+}
+
+const _Atomic uint64_t *
+mqt_worker_heartbeat(const struct mqt_worker *worker)
+{
+	return &worker->heartbeat_ns;
+}
+
+void
+mqt_worker_view(const struct mqt_worker *worker, struct mqt_worker_view *out)
+{
+	out->index = worker->index;
+	out->lcore = atomic_load_explicit(&worker->lcore, memory_order_relaxed);
+	out->heartbeat_ns = atomic_load_explicit(&worker->heartbeat_ns, memory_order_acquire);
+	out->counters = &worker->counters;
+	out->gauges = mqt_conns_gauges(worker->conns);
+}
