@@ -30,7 +30,7 @@
  */
 
 enum mqt_chan_state {
-	MQT_CHAN_FREE = 0,
+	MQT_CHAN_FREE = 0,     /* not registered any more: a reader that stands on it goes on */
 	MQT_CHAN_CONNECTED,    /* in all three maps */
 	MQT_CHAN_ORPHANED,     /* its worker is stalled: not live, may come back (rule R8) */
 	MQT_CHAN_DISCONNECTED, /* left the live map, waits to be unregistered */
@@ -66,7 +66,7 @@ struct mqt_maps_params {
  */
 struct mqt_maps *mqt_maps_create(const struct mqt_maps_params *params);
 
-/** Accepts NULL. Context: no reader and no writer is left. */
+/** Accepts NULL. Infos still held are freed with free(). Context: no reader and no writer is left. */
 void mqt_maps_destroy(struct mqt_maps *maps);
 
 /* --- writer ------------------------------------------------------------------------------- */
@@ -88,7 +88,7 @@ struct mqt_chan *mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct m
 int mqt_maps_set_down(struct mqt_maps *maps, mqt_chan_id id, enum mqt_chan_state state)
 		MQT_REQUIRES(mqt_role_control);
 
-/** Puts an orphan back into the live map. @return 0, -ENOENT or -ENOSPC. */
+/** Puts an orphan back into the live map. @return 0, or -ENOENT if it is no orphan. */
 int mqt_maps_set_live(struct mqt_maps *maps, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
 
 /**
@@ -110,7 +110,8 @@ struct mqt_chan *mqt_maps_head(const struct mqt_maps *maps, const struct mqt_dig
 typedef void (*mqt_maps_reclaim_fn)(void *arg, mqt_chan_id id, struct mqt_info *info);
 
 /**
- * Frees what was removed before a grace period that has ended.
+ * Frees what was removed before a grace period that has ended, in order of removal; asks for a
+ * grace period where something still waits, so call it each turn.
  * @param budget at most so many. @return how many.
  */
 unsigned mqt_maps_reclaim(struct mqt_maps *maps, unsigned budget, mqt_maps_reclaim_fn fn, void *arg)
@@ -146,12 +147,12 @@ void mqt_rcu_read_unlock(void) MQT_RELEASE_SHARED(mqt_rcu_read);
 
 /**
  * Oldest channel of a client; follow `next` (acquire) to the newest. The caller compares the
- * client id in full.
+ * client id in full. A row whose state is MQT_CHAN_FREE was removed a moment ago: skip it.
  */
 const struct mqt_chan *mqt_maps_lookup(const struct mqt_maps *maps, const struct mqt_digest *digest)
 		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
-/** Oldest channels of @p n clients (at most RTE_HASH_LOOKUP_BULK_MAX); NULL where none. */
+/** As mqt_maps_lookup() for @p n clients (at most RTE_HASH_LOOKUP_BULK_MAX); NULL where none. */
 void mqt_maps_lookup_bulk(const struct mqt_maps *maps, const struct mqt_digest *digests, unsigned n,
 		const struct mqt_chan **out) MQT_REQUIRES_SHARED(mqt_rcu_read);
 
