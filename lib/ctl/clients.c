@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * clients.list, clients.get, channels.lookup: the readers of the maps.
+ *
+ * A page is gathered in read sections of a few rows each, so that the end of a grace period never
+ * waits for a page. Its cursor is the index of the next row: rows do not move, so a client that
+ * stays registered is on exactly one page, whatever comes and goes around it. A page ends early
+ * where its text would become large, or where a filter rejects very many rows; the cursor says
+ * whether there is more.
+ */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RECORD_ROOM 4096 /* of a page's budget, for the envelope */
+
+struct filter {
+	struct ctl_bytes clientid;
+	int domain, listener, connected; /* -1: any */
+	uint64_t worker;                 /* UINT64_MAX: any */
+	const char *broker;              /* NULL: any */
+	const char *username;
+	const char *transport;
+};
+
+struct page {
+	struct ctl_call *call;
+	struct filter filter;
+	json_t *clients;
+	uint64_t limit;
+	size_t bytes, max_bytes;
+	uint32_t pos;
+	unsigned n_scanned;
+	bool end;
+	bool failed;
+};
+
+static bool
+broker_matches(const struct mqt_config *cfg, const struct mqt_info *info, const char *wanted)
+{
+	const char *name = mqt_config_broker_name(cfg, &info->broker);
+	char text[MQT_ENDPOINT_STRLEN];
+
+	return (name && strcmp(name, wanted) == 0) ||
+			strcmp(mqt_endpoint_format(&info->broker, text), wanted) == 0;
+}
+
+static bool
+matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_chan *chan)
+		MQT_REQUIRES_SHARED(mqt_rcu_read)
+{
+	const struct mqt_info *info = chan->info;
+	bool up = atomic_load_explicit(&chan->state, memory_order_relaxed) == MQT_CHAN_CONNECTED;
+
+	if (f->domain >= 0 && info->domain != f->domain)
+		return false;
+	if (f->listener >= 0 && info->listener != f->listener)
+		return false;
+	if (f->connected >= 0 && up != f->connected)
+		return false;
+	if (f->worker != UINT64_MAX && mqt_chan_id_worker(chan->id) != f->worker)
+		return false;
+	if (f->username &&
+			(!(info->flags & MQT_INFO_HAS_USERNAME) ||
+					strlen(f->username) != info->username_len ||
+					memcmp(f->username, mqt_info_username(info),
+							info->username_len) != 0))
+		return false;
+	if (f->transport && strcmp(f->transport, record_transport(info->transport)) != 0)
+		return false;
+	return !f->broker || broker_matches(cfg, info, f->broker);
+}
+
+/* @return true: it belongs to the page. */
+static bool
+page_add(struct page *page, const struct mqt_chan *chan) MQT_REQUIRES_SHARED(mqt_rcu_read)
+{
+	json_t *record;
+
+	if (!matches(&page->filter, page->call->ctl->p.config, chan))
+		return false;
+	record = record_client(page->call->ctl, chan);
+	if (!record || json_array_append(page->clients, record) < 0)
+		page->failed = true;
+	else
+		page->bytes += json_dumpb(record, NULL, 0, JSON_COMPACT) + 1;
+	json_decref(record);
+	return true;
+}
+
+static bool
+page_full(const struct page *page)
+{
+	return page->end || page->failed || json_array_size(page->clients) >= page->limit ||
+			page->bytes >= page->max_bytes || page->n_scanned >= CTL_SCAN_MAX;
+}
+
+/* Gathers from some rows, in one read section. */
+static void
+page_section(struct page *page)
+{
+	const struct mqt_chan *chan;
+
+	mqt_rcu_read_lock();
+	for (unsigned i = 0; i < CTL_SECTION_ROWS && !page_full(page); i++) {
+		chan = mqt_cm_channels_next(page->call->ctl->p.cm, &page->pos);
+		page->end = chan == NULL;
+		page->n_scanned++;
+		if (chan)
+			page_add(page, chan);
+	}
+	mqt_rcu_read_unlock();
+}
+
+/* Gathers the channels of one client id; @return how many match. */
+static unsigned
+page_lookup(struct page *page)
+{
+	const struct filter *f = &page->filter;
+	const struct mqt_chan *chans[CTL_LOOKUP_MAX];
+	unsigned n, n_matching = 0;
+
+	page->end = true;
+	mqt_rcu_read_lock();
+	n = mqt_cm_lookup(page->call->ctl->p.cm, f->domain, f->clientid.data, f->clientid.len,
+			chans, CTL_LOOKUP_MAX);
+	for (unsigned i = 0; i < n && i < CTL_LOOKUP_MAX; i++)
+		n_matching += page_add(page, chans[i]);
+	mqt_rcu_read_unlock();
+	return n_matching;
+}
+
+static bool
+read_cursor(struct ctl_call *call, const json_t *params, uint32_t *pos)
+{
+	const char *text = NULL;
+	char *end = NULL;
+
+	if (json_is_null(json_object_get(params, "cursor")))
+		return true; /* the last page's, given back: begins again */
+	if (!params_string(call, params, "cursor", &text))
+		return false;
+	if (!text)
+		return true;
+	if (strlen(text) == 8 && strspn(text, "0123456789abcdef") == 8) {
+		*pos = (uint32_t)strtoul(text, &end, 16);
+		return true;
+	}
+	call_error(call, CTL_E_PARAMS, "cursor is not one that clients.list has given");
+	return false;
+}
+
+static bool
+filter_read(struct ctl_call *call, const json_t *params, struct filter *f)
+{
+	*f = (struct filter){ .worker = UINT64_MAX };
+	return params_domain(call, params, &f->domain) &&
+			params_listener(call, params, &f->listener) &&
+			params_bool(call, params, "connected", &f->connected) &&
+			params_uint(call, params, "worker", 0, MQT_CHAN_WORKER_MAX, &f->worker) &&
+			params_string(call, params, "broker", &f->broker) &&
+			params_string(call, params, "username", &f->username) &&
+			params_string(call, params, "transport", &f->transport) &&
+			params_clientid(call, params, &f->clientid);
+}
+
+static json_t *
+page_result(struct page *page)
+{
+	char cursor[16];
+
+	if (page->failed)
+		return NULL;
+	snprintf(cursor, sizeof(cursor), "%08x", page->pos);
+	return json_pack("{s:O, s:s?}", "clients", page->clients, "cursor",
+			page->end ? NULL : cursor);
+}
+
+static size_t
+page_max_bytes(const struct mqt_ctl *ctl)
+{
+	size_t backlog = ctl->p.config->control.max_backlog;
+
+	return backlog > 2 * RECORD_ROOM ? backlog - RECORD_ROOM : backlog / 2;
+}
+
+void
+clients_list(struct ctl_call *call, const json_t *params)
+{
+	static const char *const allowed[] = { "limit", "cursor", "clientid", "clientid_hex",
+		"domain", "listener", "broker", "connected", "worker", "username", "transport",
+		NULL };
+	struct page page = { .call = call, .limit = CTL_LIST_DEFAULT };
+
+	if (!params_check(call, params, allowed) ||
+			!params_uint(call, params, "limit", 1, CTL_LIST_MAX, &page.limit) ||
+			!read_cursor(call, params, &page.pos) ||
+			!filter_read(call, params, &page.filter))
+		return;
+	page.max_bytes = page_max_bytes(call->ctl);
+	page.clients = json_array();
+	if (page.filter.clientid.data)
+		page_lookup(&page);
+	while (!page_full(&page))
+		page_section(&page);
+	call_result(call, page.clients ? page_result(&page) : NULL);
+	json_decref(page.clients);
+	free(page.filter.clientid.owned);
+}
+
+/* A channel by its id, as a page of one. @return 0: unknown. */
+static unsigned
+page_channel(struct page *page, mqt_chan_id id)
+{
+	const struct mqt_chan *chan;
+
+	mqt_rcu_read_lock();
+	chan = mqt_cm_info(page->call->ctl->p.cm, id);
+	if (chan)
+		page_add(page, chan);
+	mqt_rcu_read_unlock();
+	return chan ? 1 : 0;
+}
+
+bool
+clients_target(struct ctl_call *call, const json_t *params, struct ctl_target *target)
+{
+	static const char *const allowed[] = { "clientid", "clientid_hex", "channel", "domain",
+		NULL };
+
+	*target = (struct ctl_target){ .domain = -1 };
+	if (!params_check(call, params, allowed) ||
+			!params_channel(call, params, &target->channel) ||
+			!params_domain(call, params, &target->domain) ||
+			!params_clientid(call, params, &target->clientid))
+		return false;
+	if ((target->clientid.data != NULL) != (target->channel != MQT_CHAN_NONE) &&
+			(target->clientid.data || target->domain < 0))
+		return true;
+	free(target->clientid.owned);
+	call_error(call, CTL_E_PARAMS,
+			"give clientid (or clientid_hex), with domain if you like, or channel "
+			"alone");
+	return false;
+}
+
+void
+clients_get(struct ctl_call *call, const json_t *params)
+{
+	struct page page = { .call = call, .filter = { .worker = UINT64_MAX } };
+	struct ctl_target target;
+	unsigned n;
+
+	if (!clients_target(call, params, &target))
+		return;
+	page.filter.domain = target.domain;
+	page.filter.listener = page.filter.connected = -1;
+	page.filter.clientid = target.clientid;
+	page.clients = json_array();
+	n = target.channel ? page_channel(&page, target.channel) : page_lookup(&page);
+	if (!page.clients || page.failed)
+		call_result(call, NULL);
+	else if (n)
+		call_result(call, json_pack("{s:O}", "clients", page.clients));
+	else if (target.channel)
+		call_error(call, CTL_E_CHANNEL, "unknown channel");
+	else
+		call_error(call, CTL_E_CLIENT, "unknown client");
+	json_decref(page.clients);
+	free(target.clientid.owned);
+}
+
+static json_t *
+channel_json(const struct mqt_config *cfg, const struct mqt_chan *chan)
+		MQT_REQUIRES_SHARED(mqt_rcu_read)
+{
+	const struct mqt_info *info = chan->info;
+	json_t *obj = json_object();
+	int err = obj ? 0 : -1;
+
+	err |= record_set_chan(obj, "channel", chan->id);
+	err |= json_object_set_new(obj, "node", json_string(cfg->node));
+	err |= json_object_set_new(obj, "worker", json_integer(mqt_chan_id_worker(chan->id)));
+	err |= json_object_set_new(obj, "state", json_string(record_state(chan)));
+	if (info->domain < cfg->n_domains)
+		err |= json_object_set_new(obj, "domain", json_string(cfg->domains[info->domain]));
+	if (err) {
+		json_decref(obj);
+		return NULL;
+	}
+	return obj;
+}
+
+void
+channels_lookup(struct ctl_call *call, const json_t *params)
+{
+	static const char *const allowed[] = { "clientid", "clientid_hex", "domain", NULL };
+	const struct mqt_chan *chans[CTL_LOOKUP_MAX];
+	struct ctl_bytes clientid;
+	json_t *list = NULL;
+	int domain, err = 0;
+	unsigned n;
+
+	if (!params_check(call, params, allowed) || !params_domain(call, params, &domain) ||
+			!params_clientid(call, params, &clientid))
+		return;
+	if (!clientid.data) {
+		call_error(call, CTL_E_PARAMS, "give clientid or clientid_hex");
+		return;
+	}
+	list = json_array();
+	mqt_rcu_read_lock();
+	n = mqt_cm_lookup(call->ctl->p.cm, domain, clientid.data, clientid.len, chans,
+			CTL_LOOKUP_MAX);
+	for (unsigned i = 0; i < n && i < CTL_LOOKUP_MAX; i++)
+		err |= json_array_append_new(list, channel_json(call->ctl->p.config, chans[i]));
+	mqt_rcu_read_unlock();
+	free(clientid.owned);
+	call_result(call, list && !err ? json_pack("{s:O}", "channels", list) : NULL);
+	json_decref(list);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * clients.kick, clients.discard: commands to the channel manager, and their way home.
+ *
+ * Life-cycle of a command: allocated here, given to mqt_cm_submit(), belongs to the manager until
+ * it calls done(), which queues it in the sink and wakes the control thread; command_poll() then
+ * adds its outcomes to its call and frees it. One call may need several commands (a client id in
+ * several domains, or assigned by several brokers); its answer is sent when all are home.
+ *
+ * Synchronisation: done() runs on the control lcore, or in mqt_cm_destroy(): a wait-free enqueue, a
+ * write to a non-blocking eventfd, and giving up its share of the sink. The sink is shared by
+ * mqt_ctl and each command under way; the last one to let go frees it with everything inside. So
+ * mqt_ctl_stop() may come before or after the control lcore's end, and no command is lost, freed
+ * twice, or answered into freed memory. What is in the sink when the last share goes is not looked
+ * at, only freed.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <rte_log.h>
+#define COMMANDS_MAX (CTL_LOOKUP_MAX + MQT_MAX_DOMAINS)
+
+struct command {
+	struct mqt_cm_cmd cmd; /* the manager's from submit to done() */
+	struct cds_wfcq_node home;
+	struct ctl_sink *sink;
+	struct ctl_call *call; /* the control thread's */
+};
+
+struct ctl_sink *
+sink_create(void)
+{
+	struct ctl_sink *sink = calloc(1, sizeof(*sink));
+
+	if (!sink)
+		return NULL;
+	sink->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (sink->eventfd < 0) {
+		free(sink);
+		return NULL;
+	}
+	__cds_wfcq_init(&sink->head, &sink->tail);
+	atomic_init(&sink->n_owners, 1);
+	return sink;
+}
+
+static struct command *
+sink_take(struct ctl_sink *sink)
+{
+	struct cds_wfcq_node *node = __cds_wfcq_dequeue_blocking(&sink->head, &sink->tail);
+
+	return node ? (struct command *)((char *)node - offsetof(struct command, home)) : NULL;
+}
+
+void
+sink_put(struct ctl_sink *sink)
+{
+	/* acq_rel: the last one sees what the others have queued */
+	if (atomic_fetch_sub_explicit(&sink->n_owners, 1, memory_order_acq_rel) != 1)
+		return;
+	for (struct command *c = sink_take(sink); c; c = sink_take(sink))
+		free(c);
+	close(sink->eventfd);
+	free(sink);
+}
+
+/* Context: the control lcore. Does not block: a full eventfd has woken the thread already. */
+static void
+command_done(struct mqt_cm_cmd *cmd)
+{
+	struct command *command = (struct command *)((char *)cmd - offsetof(struct command, cmd));
+	struct ctl_sink *sink = command->sink;
+	uint64_t one = 1;
+
+	cds_wfcq_node_init(&command->home);
+	cds_wfcq_enqueue(&sink->head, &sink->tail, &command->home);
+	if (write(sink->eventfd, &one, sizeof(one)) < 0)
+		RTE_LOG(DEBUG, CTL, "eventfd is full\n");
+	sink_put(sink);
+}
+
+static const char *
+outcome_name(int result)
+{
+	switch (result) {
+	case 0:
+		return "stepped_down";
+	case -ENOENT:
+		return "already_gone";
+	case -ETIMEDOUT:
+		return "killed";
+	default:
+		return "failed";
+	}
+}
+
+static int
+outcome_add(json_t *list, const struct mqt_cm_outcome *outcome)
+{
+	json_t *obj = json_object();
+	int err = obj ? 0 : -1;
+
+	err |= record_set_chan(obj, "channel", outcome->chan);
+	err |= json_object_set_new(obj, "result", json_string(outcome_name(outcome->result)));
+	return err | json_array_append_new(list, obj);
+}
+
+static void
+call_settle(struct ctl_call *call)
+{
+	if (call->n_commands == 0)
+		call_result(call,
+				json_pack("{s:b, s:i, s:O}", "ok", 1, "n_channels",
+						(int)call->n_channels, "channels", call->outcomes));
+}
+
+void
+command_poll(struct mqt_ctl *ctl)
+{
+	for (struct command *c = sink_take(ctl->sink); c; c = sink_take(ctl->sink)) {
+		struct ctl_call *call = c->call;
+
+		call->n_channels += c->cmd.n_channels;
+		for (unsigned i = 0; i < c->cmd.n_outcomes; i++)
+			outcome_add(call->outcomes, &c->cmd.outcomes[i]);
+		call->n_commands--;
+		free(c);
+		call_settle(call);
+	}
+}
+
+static void
+submit(struct ctl_call *call, struct command *command)
+{
+	struct ctl_sink *sink = call->ctl->sink;
+
+	command->cmd.done = command_done;
+	command->call = call;
+	command->sink = sink;
+	atomic_fetch_add_explicit(&sink->n_owners, 1, memory_order_relaxed);
+	call->n_commands++;
+	mqt_cm_submit(call->ctl->p.cm, &command->cmd);
+}
+
+static bool
+add_digest(struct mqt_digest *digests, unsigned *n, const struct mqt_digest *digest)
+{
+	for (unsigned i = 0; i < *n; i++) {
+		if (mqt_digest_equal(&digests[i], digest))
+			return false;
+	}
+	digests[(*n)++] = *digest;
+	return true;
+}
+
+/*
+ * Which clients a client id means: those registered under it, by their own digest (an id that a
+ * broker has assigned belongs to that broker's client). Where there is none, the plain id in each
+ * domain asked for: one that is being opened right now is found by taking its lock.
+ */
+static unsigned
+target_digests(struct ctl_call *call, const struct ctl_target *target, struct mqt_digest *digests)
+{
+	const struct mqt_ctl_params *p = &call->ctl->p;
+	const struct mqt_chan *chans[CTL_LOOKUP_MAX];
+	struct mqt_digest digest;
+	unsigned n_chans, n = 0;
+
+	mqt_rcu_read_lock();
+	n_chans = mqt_cm_lookup(p->cm, target->domain, target->clientid.data, target->clientid.len,
+			chans, CTL_LOOKUP_MAX);
+	for (unsigned i = 0; i < n_chans && i < CTL_LOOKUP_MAX; i++)
+		add_digest(digests, &n, &chans[i]->info->digest);
+	mqt_rcu_read_unlock();
+	for (unsigned domain = 0; n_chans == 0 && domain < p->config->n_domains; domain++) {
+		if (target->domain >= 0 && target->domain != (int)domain)
+			continue;
+		digest = mqt_digest_client(p->hash_key, (uint16_t)domain, NULL,
+				target->clientid.data, target->clientid.len);
+		add_digest(digests, &n, &digest);
+	}
+	return n;
+}
+
+/* Makes all commands before the first one is submitted, so that it fails as a whole or not. */
+static void
+command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by_client,
+		enum mqt_cm_cmd_type by_channel)
+{
+	struct mqt_digest digests[COMMANDS_MAX];
+	struct command *commands[COMMANDS_MAX];
+	struct ctl_target target;
+	unsigned n = 1, n_made = 0;
+
+	if (!clients_target(call, params, &target))
+		return;
+	if (!target.channel)
+		n = target_digests(call, &target, digests);
+	free(target.clientid.owned);
+	call->outcomes = json_array();
+	while (n_made < n && (commands[n_made] = calloc(1, sizeof(struct command))) != NULL) {
+		struct mqt_cm_cmd *cmd = &commands[n_made]->cmd;
+
+		cmd->type = (uint8_t)(target.channel ? by_channel : by_client);
+		cmd->chan = target.channel;
+		if (!target.channel)
+			cmd->digest = digests[n_made];
+		n_made++;
+	}
+	if (!call->outcomes || n_made < n) {
+		while (n_made > 0)
+			free(commands[--n_made]);
+		call_result(call, NULL);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++)
+		submit(call, commands[i]);
+	call_settle(call); /* of no domain at all: nothing is under way */
+}
+
+void
+command_kick(struct ctl_call *call, const json_t *params)
+{
+	command_run(call, params, MQT_CM_KICK, MQT_CM_KICK_CHAN);
+}
+
+void
+command_discard(struct ctl_call *call, const json_t *params)
+{
+	command_run(call, params, MQT_CM_DISCARD, MQT_CM_DISCARD_CHAN);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CTL_INTERNAL_H
+#define CTL_INTERNAL_H
+
+/*
+ * What the files of the control socket share. Everything here belongs to the control thread alone,
+ * except struct ctl_sink, which the control lcore fills, and mqt_ctl.stop.
+ *
+ *   listen.c    the socket's path: directory, stale one, mode
+ *   server.c    start, stop, the epoll loop
+ *   buf.c       bytes that grow
+ *   conn.c      one client: bytes to lines, backlog, end
+ *   rpc.c       the JSON-RPC envelope: requests, batches, answers, dispatch
+ *   params.c    reading and checking params
+ *   record.c    records as JSON
+ *   clients.c   clients.*, channels.lookup
+ *   command.c   kick and discard through the channel manager
+ *   stats.c     stats.get, workers.list, system.info
+ *   events.c    events.subscribe
+ */
+
+#include "mqtrack/annot.h"
+#include "mqtrack/ctl.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+
+#include <urcu/wfcqueue.h>
+
+extern int ctl_logtype;
+#define RTE_LOGTYPE_CTL ctl_logtype
+
+/* Error codes of JSON-RPC 2.0 §5.1 and, from -32001 on, our own; README.md lists them. */
+enum ctl_error {
+	CTL_E_PARSE = -32700,
+	CTL_E_REQUEST = -32600,
+	CTL_E_METHOD = -32601,
+	CTL_E_PARAMS = -32602,
+	CTL_E_INTERNAL = -32603,
+	CTL_E_CLIENT = -32001,  /* unknown client */
+	CTL_E_CHANNEL = -32002, /* unknown channel */
+	CTL_E_TOO_MANY = -32003,
+	CTL_E_TOO_LARGE = -32004,
+};
+
+#define CTL_BATCH_MAX    100 /* requests in one batch */
+#define CTL_CALLS_MAX    32  /* commands of one connection under way at once */
+#define CTL_LOOKUP_MAX   64  /* channels looked at under one client id */
+#define CTL_LIST_DEFAULT 100
+#define CTL_LIST_MAX     1000
+#define CTL_SCAN_MAX     16384 /* rows looked at for one page, when a filter rejects most */
+#define CTL_SECTION_ROWS 64    /* rows of one read section */
+#define CTL_EVENTS_TURN  64    /* events pushed to one subscriber a turn */
+#define CTL_ACCEPT_TURN  16
+#define CTL_READ_BYTES   16384 /* read from one connection a turn */
+#define CTL_POLL_MS      20    /* how often the ring of events is looked at for subscribers */
+#define CTL_LINGER_NS    (2 * MQT_NS_PER_SEC) /* for the last words of a connection to be read */
+
+/** Bytes that grow; [head, len) are valid. */
+struct ctl_buf {
+	char *data;
+	size_t head, len, cap;
+};
+
+/** Where commands come home to: outlives mqt_ctl while commands are under way. */
+struct ctl_sink {
+	struct __cds_wfcq_head head; /* dequeued by the control thread or the last owner */
+	struct cds_wfcq_tail tail;   /* W: control lcore */
+	_Atomic unsigned n_owners;   /* mqt_ctl and each command under way */
+	int eventfd;
+};
+
+struct ctl_batch {
+	json_t *requests;
+	size_t next;        /* first one not begun */
+	unsigned n_pending; /* begun, not answered */
+	struct ctl_buf out; /* "[answer,answer" */
+};
+
+struct ctl_subscription {
+	bool active;
+	uint64_t cursor;
+	uint32_t types; /* bit: enum mqt_event_type */
+};
+
+struct ctl_conn {
+	TAILQ_ENTRY(ctl_conn) entry;
+	struct mqt_ctl *ctl;
+	int fd;
+	uint32_t armed; /* epoll events asked for */
+	bool eof;       /* the client has sent all */
+	bool closing;   /* no more requests, closed once the backlog is out */
+	bool gone;      /* nobody reads or writes at the other end; what it has sent is served */
+	bool dead;      /* closed at the end of this turn */
+	uint64_t close_by_ns;
+	struct ctl_buf in, out;
+	size_t in_scanned; /* bytes of in, from head, known to hold no line feed */
+	size_t in_line;    /* length of the first whole line with its line feed; 0: none yet */
+	struct ctl_batch *batch;
+	unsigned n_calls; /* under way */
+	struct ctl_subscription sub;
+};
+
+/** A request under way. */
+struct ctl_call {
+	LIST_ENTRY(ctl_call) entry;
+	struct mqt_ctl *ctl;
+	struct ctl_conn *conn; /* NULL: has gone */
+	json_t *id;            /* NULL: a notification, never answered */
+	bool batched;
+	/* of kick and discard */
+	unsigned n_commands; /* not home yet */
+	unsigned n_channels;
+	json_t *outcomes;
+};
+
+struct mqt_ctl {
+	struct mqt_ctl_params p;
+	pthread_t thread;
+	int epoll_fd, listen_fd;
+	struct ctl_sink *sink;
+	struct stat path_stat; /* of the socket we bound */
+	uint64_t started_ns, started_wall_ns;
+	_Atomic bool stop;
+	/* the control thread's */
+	TAILQ_HEAD(, ctl_conn) conns;
+	LIST_HEAD(, ctl_call) calls;
+	unsigned n_conns;
+	bool listen_paused; /* no file descriptor was left */
+};
+
+/* --- listen.c */
+
+/** @return 0 or negative errno; sets listen_fd and path_stat. */
+int listen_open(struct mqt_ctl *ctl);
+/** Closes and removes the path where it is still ours. */
+void listen_close(struct mqt_ctl *ctl);
+
+/* --- buf.c */
+
+/** Appends. @return 0 or -ENOMEM. */
+int buf_append(struct ctl_buf *buf, const void *data, size_t len);
+/** Appends a JSON text. @return 0 or -ENOMEM. */
+int buf_append_json(struct ctl_buf *buf, const json_t *json);
+void buf_free(struct ctl_buf *buf);
+
+/* --- conn.c */
+
+/** Accepts what is waiting, at most CTL_ACCEPT_TURN. */
+void conn_accept(struct mqt_ctl *ctl);
+void conn_read(struct ctl_conn *conn);
+/** Sends what the socket takes now. */
+void conn_flush(struct ctl_conn *conn);
+/** The other end has gone altogether. */
+void conn_gone(struct ctl_conn *conn);
+/** Asks epoll for what the connection waits for. */
+void conn_arm(struct ctl_conn *conn);
+void conn_destroy(struct ctl_conn *conn);
+/** Looks for the next line in what has been read. Context: after the one before was served. */
+void conn_find_line(struct ctl_conn *conn);
+/** Takes the line found off the input. Valid until the next read. */
+const char *conn_take_line(struct ctl_conn *conn, size_t *len);
+/** Bytes that wait for the reader. */
+size_t conn_backlog(const struct ctl_conn *conn);
+/** Sends a JSON text and a line feed. A reader over its backlog is closed. */
+void conn_send(struct ctl_conn *conn, const json_t *json);
+/** The same with text; adds the line feed. */
+void conn_send_text(struct ctl_conn *conn, const char *text, size_t len);
+/** No more requests: closed once all is sent, or after CTL_LINGER_NS. */
+void conn_finish(struct ctl_conn *conn);
+
+/* --- rpc.c */
+
+/** Whether a request could be served now. */
+bool rpc_has_work(const struct ctl_conn *conn);
+/** Serves one request: the next of the batch, or the next line. */
+void rpc_serve(struct ctl_conn *conn);
+/** The connection goes: forgets its calls, frees its batch. */
+void rpc_abandon(struct ctl_conn *conn);
+/** Line over control.max_request: error, end. */
+void rpc_oversize(struct ctl_conn *conn);
+/** An error without a request. */
+json_t *rpc_error_json(json_t *id, int code, const char *message);
+/** Answers and frees @p call; takes @p result. NULL is an internal error. */
+void call_result(struct ctl_call *call, json_t *result);
+/** Answers with an error and frees @p call. */
+void call_error(struct ctl_call *call, int code, const char *fmt, ...)
+		__attribute__((format(printf, 3, 4)));
+/** Frees without an answer. */
+void call_free(struct ctl_call *call);
+
+/* --- params.c: each answers the call with an error itself and returns false where not right */
+
+/** A client id given as string or in hexadecimal. */
+struct ctl_bytes {
+	const uint8_t *data; /* NULL: not given */
+	size_t len;
+	uint8_t *owned; /* free() it */
+};
+
+/** Refuses names that are not in @p allowed (ends with NULL), and params that are no object. */
+bool params_check(struct ctl_call *call, const json_t *params, const char *const *allowed);
+bool params_uint(struct ctl_call *call, const json_t *params, const char *name, uint64_t min,
+		uint64_t max, uint64_t *value);
+/** @param value left alone where not given. */
+bool params_string(
+		struct ctl_call *call, const json_t *params, const char *name, const char **value);
+/** @param value -1 not given, 0, 1. */
+bool params_bool(struct ctl_call *call, const json_t *params, const char *name, int *value);
+/** clientid or clientid_hex. */
+bool params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *bytes);
+/** @param domain index, -1 where not given. */
+bool params_domain(struct ctl_call *call, const json_t *params, int *domain);
+bool params_listener(struct ctl_call *call, const json_t *params, int *listener);
+/** @param id MQT_CHAN_NONE where not given. */
+bool params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id);
+
+/** Whom a command or a question is about: a client id, or one channel. */
+struct ctl_target {
+	struct ctl_bytes clientid; /* free() its owned bytes */
+	mqt_chan_id channel;       /* MQT_CHAN_NONE: by client id */
+	int domain;                /* -1: any */
+};
+
+/** Params {clientid | clientid_hex, domain?} or {channel}. In clients.c. */
+bool clients_target(struct ctl_call *call, const json_t *params, struct ctl_target *target);
+
+/* --- record.c */
+
+#define RECORD_TIME_STRLEN 32
+
+/** "2026-01-31T23:59:59.999Z". @return buf. */
+char *record_time(uint64_t wall_ns, char buf[RECORD_TIME_STRLEN]);
+/** Sets @p name, or <name>_hex where the bytes are no UTF-8 text or hold U+0000. */
+int record_set_bytes(json_t *obj, const char *name, const void *data, size_t len);
+int record_set_chan(json_t *obj, const char *name, mqt_chan_id id);
+/** The broker's configured name, or its address and port. */
+json_t *record_broker(const struct mqt_config *cfg, const struct mqt_endpoint *broker);
+json_t *record_endpoint(const struct mqt_endpoint *ep);
+/** "connected", "orphaned", "disconnected". */
+const char *record_state(const struct mqt_chan *chan);
+const char *record_transport(unsigned transport);
+/** A client record. @return NULL without memory. */
+json_t *record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
+json_t *record_event(const struct mqt_ctl *ctl, const struct mqt_event *ev);
+
+/* --- command.c */
+
+struct ctl_sink *sink_create(void);
+/** Gives up one share; the last one frees it with the commands inside. */
+void sink_put(struct ctl_sink *sink);
+/** Answers the calls whose commands have come home. */
+void command_poll(struct mqt_ctl *ctl);
+void command_kick(struct ctl_call *call, const json_t *params);
+void command_discard(struct ctl_call *call, const json_t *params);
+
+/* --- methods */
+
+void clients_list(struct ctl_call *call, const json_t *params);
+void clients_get(struct ctl_call *call, const json_t *params);
+void channels_lookup(struct ctl_call *call, const json_t *params);
+void stats_get(struct ctl_call *call, const json_t *params);
+void workers_list(struct ctl_call *call, const json_t *params);
+void system_info(struct ctl_call *call, const json_t *params);
+void events_subscribe(struct ctl_call *call, const json_t *params);
+
+/** Pushes what is new to a subscriber. @return true: there is more that it could take. */
+bool events_pump(struct ctl_conn *conn);
+
+#endif

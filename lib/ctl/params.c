@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Params: by name only. A name that a method does not know is refused, so that a filter with a typo
+ * never answers with everything.
+ */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENTID_MAX 65535
+
+bool
+params_check(struct ctl_call *call, const json_t *params, const char *const *allowed)
+{
+	const char *name;
+	json_t *value;
+
+	if (params && !json_is_object(params)) {
+		call_error(call, CTL_E_PARAMS, "params are given by name, in an object");
+		return false;
+	}
+	/* iterating does not change it */
+	for (void *it = json_object_iter((json_t *)(uintptr_t)params); it;
+			it = json_object_iter_next((json_t *)(uintptr_t)params, it)) {
+		const char *const *a = allowed;
+
+		name = json_object_iter_key(it);
+		value = json_object_iter_value(it);
+		while (*a && strcmp(*a, name) != 0)
+			a++;
+		if (!*a || !value) {
+			call_error(call, CTL_E_PARAMS, "unknown parameter \"%.64s\"", name);
+			return false;
+		}
+	}
+	return true;
+}
+
+bool
+params_uint(struct ctl_call *call, const json_t *params, const char *name, uint64_t min,
+		uint64_t max, uint64_t *value)
+{
+	const json_t *json = json_object_get(params, name);
+	json_int_t v = json_integer_value(json);
+
+	if (!json)
+		return true;
+	if (!json_is_integer(json) || v < 0 || (uint64_t)v < min || (uint64_t)v > max) {
+		call_error(call, CTL_E_PARAMS, "%s is a number from %llu to %llu", name,
+				(unsigned long long)min, (unsigned long long)max);
+		return false;
+	}
+	*value = (uint64_t)v;
+	return true;
+}
+
+bool
+params_string(struct ctl_call *call, const json_t *params, const char *name, const char **value)
+{
+	const json_t *json = json_object_get(params, name);
+
+	if (!json)
+		return true;
+	if (!json_is_string(json) || strlen(json_string_value(json)) != json_string_length(json)) {
+		call_error(call, CTL_E_PARAMS, "%s is a string", name);
+		return false;
+	}
+	*value = json_string_value(json);
+	return true;
+}
+
+bool
+params_bool(struct ctl_call *call, const json_t *params, const char *name, int *value)
+{
+	const json_t *json = json_object_get(params, name);
+
+	*value = -1;
+	if (!json)
+		return true;
+	if (!json_is_boolean(json)) {
+		call_error(call, CTL_E_PARAMS, "%s is true or false", name);
+		return false;
+	}
+	*value = json_is_true(json);
+	return true;
+}
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* @return the bytes, or NULL where @p hex is not pairs of digits or there is no memory. */
+static uint8_t *
+hex_decode(const char *hex, size_t len)
+{
+	uint8_t *bytes = len % 2 == 0 ? malloc(len / 2 + 1) : NULL;
+
+	for (size_t i = 0; bytes && i < len; i += 2) {
+		int high = hex_digit(hex[i]), low = hex_digit(hex[i + 1]);
+
+		if (high < 0 || low < 0) {
+			free(bytes);
+			return NULL;
+		}
+		bytes[i / 2] = (uint8_t)(high << 4 | low);
+	}
+	return bytes;
+}
+
+bool
+params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *bytes)
+{
+	const json_t *text = json_object_get(params, "clientid");
+	const json_t *hex = json_object_get(params, "clientid_hex");
+
+	*bytes = (struct ctl_bytes){ 0 };
+	if (!text && !hex)
+		return true;
+	if (text && hex) {
+		call_error(call, CTL_E_PARAMS, "clientid or clientid_hex, not both");
+		return false;
+	}
+	if (json_is_string(text)) {
+		bytes->data = (const uint8_t *)json_string_value(text);
+		bytes->len = json_string_length(text);
+	} else if (json_is_string(hex)) {
+		bytes->owned = hex_decode(json_string_value(hex), json_string_length(hex));
+		bytes->data = bytes->owned;
+		bytes->len = json_string_length(hex) / 2;
+	}
+	if (bytes->data && bytes->len <= CLIENTID_MAX)
+		return true;
+	free(bytes->owned);
+	call_error(call, CTL_E_PARAMS, "%s of at most %d bytes",
+			text ? "clientid is a string"
+			     : "clientid_hex is pairs of hexadecimal digits",
+			CLIENTID_MAX);
+	return false;
+}
+
+bool
+params_domain(struct ctl_call *call, const json_t *params, int *domain)
+{
+	const struct mqt_config *cfg = call->ctl->p.config;
+	const char *name = NULL;
+
+	*domain = -1;
+	if (!params_string(call, params, "domain", &name))
+		return false;
+	if (!name)
+		return true;
+	for (int i = 0; i < cfg->n_domains; i++) {
+		if (strcmp(cfg->domains[i], name) == 0)
+			*domain = i;
+	}
+	if (*domain < 0)
+		call_error(call, CTL_E_PARAMS, "unknown domain \"%.64s\"", name);
+	return *domain >= 0;
+}
+
+bool
+params_listener(struct ctl_call *call, const json_t *params, int *listener)
+{
+	const struct mqt_config *cfg = call->ctl->p.config;
+	const char *name = NULL;
+
+	*listener = -1;
+	if (!params_string(call, params, "listener", &name))
+		return false;
+	if (!name)
+		return true;
+	for (int i = 0; i < cfg->n_listeners; i++) {
+		if (strcmp(cfg->listeners[i].name, name) == 0)
+			*listener = i;
+	}
+	if (*listener < 0)
+		call_error(call, CTL_E_PARAMS, "unknown listener \"%.64s\"", name);
+	return *listener >= 0;
+}
+
+bool
+params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id)
+{
+	const char *text = NULL;
+
+	*id = MQT_CHAN_NONE;
+	if (!params_string(call, params, "channel", &text))
+		return false;
+	if (!text || mqt_chan_id_parse(text, id) == 0)
+		return true;
+	call_error(call, CTL_E_PARAMS, "channel is an id like 01-00-000007-000001");
+	return false;
+}
