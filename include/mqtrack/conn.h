@@ -63,7 +63,8 @@ struct mqt_conns_params {
 	struct mqt_tx *tx;
 	struct rte_mempool *pool; /* for injected segments */
 	struct mqt_worker_counters *counters;
-	unsigned worker; /* index; part of every channel id */
+	unsigned worker;    /* index; part of every channel id */
+	unsigned n_workers; /* that share max_clients and the pool; 0 counts as 1 */
 	int socket_id;
 	const char *name; /* unique prefix for rte_hash names in this process */
 };

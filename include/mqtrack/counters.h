@@ -24,7 +24,7 @@
 	X(FRAGMENTS, "IP fragments passed")                                                        \
 	X(MIDSTREAM, "segments to a listener without a known flow; passed")                        \
 	X(BAD_CHECKSUM, "segments with a wrong checksum; passed without effect")                   \
-	X(OUT_OF_WINDOW, "segments outside the window; passed without effect")                     \
+	X(OUT_OF_WINDOW, "segments outside the window; without effect")                            \
 	X(SYN, "SYNs to a listener")                                                               \
 	X(EMBRYO_FULL, "handshakes not followed: the embryo table was full")                       \
 	X(CONNECTIONS, "connections made")                                                         \
@@ -43,6 +43,8 @@
 	X(OPAQUE_OVERSIZE, "of these: CONNECT over the limit")                                     \
 	X(OPAQUE_TIMEOUT, "of these: no CONNACK in time")                                          \
 	X(OPAQUE_GAP, "of these: bytes acknowledged that never came by")                           \
+	X(OPAQUE_MPTCP, "of these: Multipath TCP")                                                 \
+	X(OPAQUE_SYN_DATA, "of these: data in an accepted SYN that could not be kept")             \
 	X(UNTRACKED_POSSIBLE_DUPLICATE, "CONNACKs passed without uniqueness")                      \
 	X(PARKED, "segments parked")                                                               \
 	X(PARKED_DROPPED_FLOW, "segments dropped over the flow's parking limit")                   \
@@ -51,6 +53,7 @@
 	X(REORDER_DROPPED, "segments dropped over the reordering limit")                           \
 	X(CONFLICT, "segments dropped that repeat bytes with another content")                     \
 	X(ANOMALY_FRAMING, "tracked streams whose framing broke; no longer followed")              \
+	X(ANOMALY_GAP, "tracked streams with bytes acknowledged but never seen")                   \
 	X(ANOMALY_SECOND_CONNECT, "CONNECTs on a flow that already had one")                       \
 	X(ANOMALY_EARLY, "packets before CONNECT or before CONNACK that may not be there")         \
 	X(STEPDOWNS, "flows closed for the control lcore")                                         \

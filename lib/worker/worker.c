@@ -338,6 +338,7 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 		.pool = params->pool,
 		.counters = &w->counters,
 		.worker = w->index,
+		.n_workers = params->n_workers,
 		.socket_id = params->socket_id,
 		.name = name,
 	};
