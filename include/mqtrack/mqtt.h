@@ -24,7 +24,7 @@ enum mqt_parse {
 /** Why bytes were BAD. */
 enum mqt_mqtt_error {
 	MQT_MQTT_E_NONE = 0,
-	MQT_MQTT_E_VARINT,        /* fourth continuation bit, or not minimal (5.0 §1.5.5) */
+	MQT_MQTT_E_VARINT,        /* fourth continuation bit; not minimal in 5.0 (§1.5.5) */
 	MQT_MQTT_E_TYPE,          /* not the packet type expected, or type 0 */
 	MQT_MQTT_E_FLAGS,         /* reserved fixed-header flags (5.0 §2.1.3) */
 	MQT_MQTT_E_LENGTH,        /* a field passes the end of the packet, or bytes are left */
@@ -77,7 +77,8 @@ struct mqt_mqtt_header {
 };
 
 /**
- * Parses a fixed header.
+ * Parses a fixed header. A Remaining Length with more bytes than it needs is taken, for only 5.0
+ * forbids it; the parsers of CONNECT and CONNACK know the version and reject it there.
  * @param out set on OK only.
  * @param error set on BAD only; may be NULL.
  */
@@ -105,7 +106,9 @@ struct mqt_mqtt_connect {
  * Parses a CONNECT from the begin of a stream.
  * A protocol name or level that is none of ours is MQT_MQTT_E_PROTOCOL as soon as its bytes are
  * there. A v3.1.1 packet with an empty client id and clean session 0 is MQT_MQTT_E_CLIENTID.
- * MORE is also right while only a part of the fixed header is there.
+ * A first byte that begins no CONNECT, 0x16 of TLS included, is MQT_MQTT_E_TYPE.
+ * MORE is also right while only a part of the fixed header is there. It costs constant time: up to
+ * the connect flags bytes are judged as they arrive, all behind them once the packet is whole.
  * @param out set on OK only; points into @p data.
  * @param error set on BAD only; may be NULL.
  */
@@ -126,6 +129,7 @@ struct mqt_mqtt_connack {
 
 /**
  * Parses a CONNACK that begins at @p data.
+ * A 5.0 CONNECT may be answered by a 3.1.1 broker in its own format, code 1: OK with that code.
  * @param version of the CONNECT it answers: 3, 4 or 5.
  */
 enum mqt_parse mqt_mqtt_connack_parse(const uint8_t *data, size_t len, uint8_t version,
@@ -178,7 +182,7 @@ enum mqt_mqtt_code {
 };
 
 /**
- * Encoders: write one packet.
+ * Encoders: write one packet. A DISCONNECT of 3.x has no code: 0 only.
  * @param cap bytes at @p buf.
  * @return bytes written, or 0 where it does not fit or cannot be expressed.
  */
