@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The daemon's configuration file: what it sets, and that whatever is wrong is named with its line
+ * and its key.
+ */
+#include "check.h"
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PORTS "ports: [{outside: net_ring0, inside: net_ring1}]\n"
+
+static char file[] = "/tmp/mqtrackd_config_XXXXXX";
+
+static int
+make_file(void)
+{
+	int fd = mkstemp(file);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int
+remove_file(void)
+{
+	return unlink(file);
+}
+
+static int
+load(const char *yaml, size_t len, struct mqt_config *cfg, char *err, size_t size)
+{
+	FILE *f = fopen(file, "w");
+
+	CHECK(f && fwrite(yaml, 1, len, f) == len);
+	if (f)
+		CHECK_EQ(fclose(f), 0);
+	return config_load(file, cfg, err, size);
+}
+
+static int
+load_str(const char *yaml, struct mqt_config *cfg, char *err, size_t size)
+{
+	return load(yaml, strlen(yaml), cfg, err, size);
+}
+
+static void
+test_the_example_is_accepted_and_states_the_defaults(void)
+{
+	static struct mqt_config cfg, want;
+	char err[512];
+
+	CHECK_EQ(config_load(MQTRACKD_EXAMPLE, &cfg, err, sizeof(err)), 0);
+	CHECK_STR(err, "");
+	mqt_config_init(&want);
+	CHECK_MEM(&cfg.limits, &want.limits, sizeof(want.limits));
+	CHECK_MEM(&cfg.control, &want.control, sizeof(want.control));
+	CHECK_MEM(&cfg.listeners, &want.listeners, sizeof(want.listeners));
+	CHECK_MEM(&cfg.domains, &want.domains, sizeof(want.domains));
+	CHECK_EQ(cfg.n_listeners, 1);
+	CHECK_EQ(cfg.n_domains, 1);
+	CHECK_EQ(cfg.n_mbufs, want.n_mbufs);
+	CHECK_EQ(cfg.poll, want.poll);
+	CHECK_EQ(cfg.node_id, want.node_id);
+	CHECK_STR(cfg.node, want.node);
+	CHECK_EQ(cfg.n_pairs, 1);
+	CHECK_STR(cfg.pairs[0].outside, "net_af_packet0,iface=mqo0");
+	CHECK_STR(cfg.pairs[0].inside, "net_af_packet1,iface=mqi0");
+	CHECK_EQ(cfg.n_brokers, 1);
+}
+
+static void
+test_absent_keys_have_their_defaults(void)
+{
+	static struct mqt_config cfg, want;
+	char err[512];
+
+	mqt_config_init(&want);
+	want.n_pairs = 1;
+	strcpy(want.pairs[0].outside, "net_ring0");
+	strcpy(want.pairs[0].inside, "net_ring1");
+	CHECK_EQ(load_str(PORTS, &cfg, err, sizeof(err)), 0);
+	CHECK_STR(err, "");
+	CHECK_MEM(&cfg, &want, sizeof(want));
+}
+
+static void
+test_every_key_is_read(void)
+{
+	static const char yaml[] =
+			"node: {id: 255, name: north}\n"
+			"poll: busy\n"
+			"mbufs: 65536\n"
+			"ports:\n"
+			"  - {outside: 0000:3b:00.0, inside: 0000:3b:00.1}\n"
+			"  - {outside: net_tap0, inside: 'net_tap1,iface=x'}\n"
+			"listeners:\n"
+			"  - {name: a, domain: blue}\n"
+			"  - {name: b, port: 2883, address: 2001:db8::1, domain: green,\n"
+			"     on_failure: closed}\n"
+			"  - {name: c, port: 3883, address: 192.0.2.7, domain: blue}\n"
+			"brokers:\n"
+			"  - {name: x, address: 192.0.2.1}\n"
+			"  - {name: y, address: 192.0.2.1, port: 1883}\n"
+			"limits: {max_clients: 1, max_connections: 2, max_embryos: 3,\n"
+			"  max_handshakes: 4, connect_max_bytes: 65, parked_per_flow: 6,\n"
+			"  parked_per_worker: 7, reorder_per_flow: 8,\n"
+			"  stepdown_local_ms: 9, opening_ms: 100, stall_ms: 11,\n"
+			"  handshake_ms: 102, embryo_ms: 103, idle_sec: 14,\n"
+			"  slot_quiet_ms: 15, down_batch: 16, down_slice: 17, events: 32}\n"
+			"control: {socket: /tmp/s, max_clients: 2, max_request: 2048,\n"
+			"  max_backlog: 8192}\n";
+	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 9, 100, 11, 102, 103, 14, 15, 16, 17,
+		32 };
+	static struct mqt_config cfg;
+	struct mqt_endpoint ep;
+	char err[512];
+
+	CHECK_EQ(load_str(yaml, &cfg, err, sizeof(err)), 0);
+	CHECK_STR(err, "");
+	CHECK_EQ(cfg.node_id, 255);
+	CHECK_STR(cfg.node, "north");
+	CHECK_EQ(cfg.poll, MQT_POLL_BUSY);
+	CHECK_EQ(cfg.n_mbufs, 65536);
+	CHECK_EQ(cfg.n_pairs, 2);
+	CHECK_STR(cfg.pairs[0].outside, "0000:3b:00.0");
+	CHECK_STR(cfg.pairs[1].inside, "net_tap1,iface=x");
+	CHECK_EQ(cfg.n_listeners, 3);
+	CHECK_EQ(cfg.n_domains, 2);
+	CHECK_STR(cfg.domains[0], "blue");
+	CHECK_STR(cfg.domains[1], "green");
+	CHECK_EQ(cfg.listeners[0].address.port, 1883);
+	CHECK_EQ(cfg.listeners[0].address.version, 0);
+	CHECK_EQ(cfg.listeners[1].domain, 1);
+	CHECK_EQ(cfg.listeners[1].on_failure, MQT_FAIL_CLOSED);
+	CHECK_EQ(mqt_endpoint_parse_ip("2001:db8::1", &ep), 0);
+	ep.port = 2883;
+	CHECK(mqt_endpoint_equal(&cfg.listeners[1].address, &ep));
+	CHECK_EQ(cfg.listeners[2].domain, 0);
+	CHECK_EQ(cfg.n_brokers, 2);
+	CHECK_EQ(cfg.brokers[0].address.port, 0);
+	CHECK_EQ(cfg.brokers[1].address.port, 1883);
+	CHECK_STR(cfg.brokers[1].name, "y");
+	CHECK_EQ(sizeof(limits), sizeof(cfg.limits));
+	CHECK_MEM(&cfg.limits, limits, sizeof(limits));
+	CHECK_STR(cfg.control.socket, "/tmp/s");
+	CHECK_EQ(cfg.control.max_clients, 2);
+	CHECK_EQ(cfg.control.max_request, 2048);
+	CHECK_EQ(cfg.control.max_backlog, 8192);
+}
+
+static const struct {
+	const char *row, *yaml;
+	const char *want; /* behind "<file>:" */
+} broken[] = {
+	{ "empty", "", "1: is empty: at least a pair of ports is needed" },
+	{ "comment only", "# nothing\n", "1: is empty: at least a pair of ports is needed" },
+	{ "list at top", "- a\n", "1: must be a mapping (key: value)" },
+	{ "not yaml", "poll: busy\n\tmbufs: 1\n",
+			"2: not YAML: found a tab character that violates indentation" },
+	{ "open list", PORTS "listeners: [{name: a}\n",
+			"3: not YAML: did not find expected ',' or ']'" },
+	{ "second document", PORTS "---\npoll: busy\n", "2: a second document" },
+	{ "alias", PORTS "node: &n {id: 1}\nlimits: *n\n",
+			"2: node: anchors and aliases are not supported" },
+	{ "unknown key", PORTS "poll: busy\npol: busy\n", "3: pol: unknown key" },
+	{ "unknown key before its twin below", "name: x\n" PORTS "node: {name: y}\n",
+			"1: name: unknown key" },
+	{ "unknown key behind its twin", PORTS "node:\n  name: y\nname: x\n",
+			"4: name: unknown key" },
+	{ "unknown key in limits", PORTS "limits:\n  events: 16\n  evnts: 16\n",
+			"4: limits.evnts: unknown key" },
+	{ "unknown key in a list", PORTS "listeners:\n  - name: a\n  - name: b\n    prt: 1\n",
+			"5: listeners[1].prt: unknown key" },
+	{ "key twice", PORTS "mbufs: 2048\npoll: busy\nmbufs: 4096\n",
+			"4: mbufs: stands twice, first in line 2" },
+	{ "value for a mapping", PORTS "\nlimits: 5\n",
+			"3: limits: must be a mapping (key: value)" },
+	{ "mapping for a value", PORTS "mbufs: {a: 1}\n", "2: mbufs: must be a single value" },
+	{ "value for a list", "ports: net_ring0\n", "1: ports: must be a list (- item)" },
+	{ "value in a list of mappings",
+			PORTS "brokers:\n  - name: x\n    address: 192.0.2.1\n"
+			      "  - y\n",
+			"5: brokers[1]: must be a mapping (key: value)" },
+	{ "no ports", "poll: busy\n", "1: ports: at least one pair of ports is needed" },
+	{ "ports empty", "poll: busy\nports: []\n",
+			"2: ports: at least one pair of ports is needed" },
+	{ "one side missing", "ports:\n  - outside: a\n    inside: b\n  - outside: c\n",
+			"4: ports[1]: key 'inside' is missing" },
+	{ "device empty", "ports:\n  - outside: ''\n    inside: b\n",
+			"2: ports[0].outside: is empty" },
+	{ "device too long",
+			"ports:\n  - outside: a123456789a123456789a123456789a123456789a123456789"
+			"a123456789a123456789\n    inside: b\n",
+			"2: ports[0].outside: is longer than 63 bytes" },
+	{ "device on both sides", "ports:\n  - outside: a,x=1\n    inside: a\n",
+			"3: ports[0].inside: device 'a' is in use by another port" },
+	{ "device in two pairs",
+			"ports:\n  - {outside: a, inside: b}\n  - {outside: c, inside: b}\n",
+			"3: ports[1].inside: device 'b' is in use by another port" },
+	{ "no number", PORTS "mbufs: many\n",
+			"2: mbufs: 'many' is not a number from 1024 to 16777216" },
+	{ "number with a tail", PORTS "mbufs: 4096k\n",
+			"2: mbufs: '4096k' is not a number from 1024 to 16777216" },
+	{ "negative", PORTS "mbufs: -4096\n",
+			"2: mbufs: '-4096' is not a number from 1024 to 16777216" },
+	{ "no value", PORTS "mbufs:\n", "2: mbufs: '' is not a number from 1024 to 16777216" },
+	{ "wraps 32 bits", PORTS "mbufs: 4294971392\n",
+			"2: mbufs: '4294971392' is not a number from 1024 to 16777216" },
+	{ "wraps 64 bits", PORTS "mbufs: 18446744073709555712\n",
+			"2: mbufs: '18446744073709555712' is not a number from 1024 to 16777216" },
+	{ "node id", PORTS "node:\n  name: a\n  id: 256\n",
+			"4: node.id: '256' is not a number from 0 to 255" },
+	{ "node name", PORTS "node: {name: \"a\\tb\"}\n",
+			"2: node.name: has characters that are not printable ASCII" },
+	{ "poll", PORTS "poll: fast\n", "2: poll: 'fast' is neither 'adaptive' nor 'busy'" },
+	{ "listeners empty", PORTS "listeners: []\n", "2: listeners: the list is empty" },
+	{ "listener without name", PORTS "listeners:\n  - port: 1883\n",
+			"3: listeners[0]: key 'name' is missing" },
+	{ "listener port 0", PORTS "listeners:\n  - name: a\n    port: 0\n",
+			"4: listeners[0].port: '0' is not a number from 1 to 65535" },
+	{ "listener port", PORTS "listeners:\n  - name: a\n    port: 65536\n",
+			"4: listeners[0].port: '65536' is not a number from 1 to 65535" },
+	{ "listener address", PORTS "listeners:\n  - name: a\n    address: 192.0.2.256\n",
+			"4: listeners[0].address: '192.0.2.256' is not an IPv4 or IPv6 address" },
+	{ "listener outcome", PORTS "listeners:\n  - name: a\n    on_failure: ajar\n",
+			"4: listeners[0].on_failure: 'ajar' is neither 'open' nor 'closed'" },
+	{ "listener name twice", PORTS "listeners:\n  - {name: a}\n  - {name: a, port: 1}\n",
+			"4: listeners[1].name: another listener has the name 'a'" },
+	{ "listener port twice", PORTS "listeners:\n  - {name: a}\n  - {name: b}\n",
+			"4: listeners[1].port: listener 'a' has the same address and port" },
+	{ "broker without address", PORTS "brokers:\n  - name: a\n",
+			"3: brokers[0]: key 'address' is missing" },
+	{ "broker twice",
+			PORTS "brokers:\n  - {name: a, address: '::1'}\n"
+			      "  - name: b\n    address: 0::1\n",
+			"5: brokers[1].address: broker 'a' has the same address and port" },
+	{ "limit", PORTS "limits:\n  max_clients: 0\n",
+			"3: limits.max_clients: '0' is not a number from 1 to 16777215" },
+	{ "events", PORTS "limits:\n  events: 1000\n",
+			"3: limits.events: 1000 is not a power of two" },
+	{ "opening", PORTS "limits:\n  stepdown_local_ms: 500\n  opening_ms: 500\n",
+			"4: limits.opening_ms: opening_ms (500) must be longer than "
+			"stepdown_local_ms (500)" },
+	{ "stepdown", PORTS "limits:\n  stepdown_local_ms: 20000\n",
+			"3: limits.stepdown_local_ms: opening_ms (20000) must be longer than "
+			"stepdown_local_ms (20000)" },
+	{ "socket too long",
+			PORTS
+			"control:\n  socket: /a123456789a123456789a123456789a123456789"
+			"a123456789a123456789a123456789a123456789a123456789a123456789a1234567\n",
+			"3: control.socket: is longer than 107 bytes" },
+	{ "control clients", PORTS "control: {max_clients: 0}\n",
+			"2: control.max_clients: '0' is not a number from 1 to 1024" },
+	{ "deep", PORTS "a: [[[[[[[[1]]]]]]]]\n", "2: a[0][0][0][0][0][0][0]: nested too deeply" },
+};
+
+static void
+test_broken_files_are_refused_with_line_and_key(void)
+{
+	static struct mqt_config cfg, untouched;
+	char err[512], want[512];
+
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		check_row = broken[i].row;
+		CHECK_EQ(load_str(broken[i].yaml, &cfg, err, sizeof(err)), -EINVAL);
+		snprintf(want, sizeof(want), "%s:%s", file, broken[i].want);
+		CHECK_STR(err, want);
+		CHECK_MEM(&cfg, &untouched, sizeof(cfg));
+	}
+	check_row = "";
+}
+
+static void
+test_lists_that_are_too_long_are_refused(void)
+{
+	static const struct {
+		const char *key, *item;
+		unsigned most;
+	} rows[] = {
+		{ "listeners", "- {name: l%u, port: %u}\n", MQT_MAX_LISTENERS },
+		{ "brokers", "- {name: b%u, address: 192.0.2.1, port: %u}\n", MQT_MAX_BROKERS },
+		{ "ports", "- {outside: o%u, inside: i%u}\n", MQT_MAX_PAIRS },
+	};
+	static struct mqt_config cfg;
+	static char yaml[32768];
+	char err[512], want[512];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool is_ports = strcmp(rows[i].key, "ports") == 0;
+
+		check_row = rows[i].key;
+		for (unsigned n = rows[i].most; n <= rows[i].most + 1; n++) {
+			size_t len = (size_t)snprintf(yaml, sizeof(yaml), "%s%s:\n",
+					is_ports ? "" : PORTS, rows[i].key);
+
+			for (unsigned k = 1; k <= n; k++)
+				len += (size_t)snprintf(
+						yaml + len, sizeof(yaml) - len, rows[i].item, k, k);
+			CHECK_EQ(load(yaml, len, &cfg, err, sizeof(err)),
+					n == rows[i].most ? 0 : -EINVAL);
+		}
+		snprintf(want, sizeof(want), "%s:%u: %s[%u]: there are at most %u", file,
+				rows[i].most + (is_ports ? 2 : 3), rows[i].key, rows[i].most,
+				rows[i].most);
+		CHECK_STR(err, want);
+	}
+	check_row = "";
+}
+
+/* Cut anywhere, a file is accepted or refused with a place, never worse. */
+static void
+test_cut_files_never_crash(void)
+{
+	static struct mqt_config cfg;
+	static char yaml[16384];
+	FILE *f = fopen(MQTRACKD_EXAMPLE, "r");
+	char err[512], place[64];
+	size_t len;
+
+	CHECK(f != NULL);
+	if (!f)
+		return;
+	len = fread(yaml, 1, sizeof(yaml), f);
+	fclose(f);
+	CHECK(len > 1000 && len < sizeof(yaml));
+	snprintf(place, sizeof(place), "%s:", file);
+	for (size_t cut = 0; cut < len; cut += 7) {
+		if (load(yaml, cut, &cfg, err, sizeof(err)) == 0)
+			continue;
+		CHECK(strncmp(err, place, strlen(place)) == 0);
+	}
+}
+
+static void
+test_an_unreadable_file_is_named(void)
+{
+	static struct mqt_config cfg;
+	char err[512];
+
+	CHECK_EQ(config_load("/nonexistent/mqtrackd.yaml", &cfg, err, sizeof(err)), -ENOENT);
+	CHECK_STR(err, "/nonexistent/mqtrackd.yaml: cannot be read: No such file or directory");
+	CHECK_EQ(config_load("/tmp", &cfg, err, sizeof(err)), -EISDIR);
+	CHECK_STR(err, "/tmp: cannot be read: Is a directory");
+}
+
+int
+main(void)
+{
+	CU_TestInfo tests[] = {
+		{ "the example is accepted and states the defaults",
+				test_the_example_is_accepted_and_states_the_defaults },
+		{ "absent keys have their defaults", test_absent_keys_have_their_defaults },
+		{ "every key is read", test_every_key_is_read },
+		{ "broken files are refused with line and key",
+				test_broken_files_are_refused_with_line_and_key },
+		{ "lists that are too long are refused", test_lists_that_are_too_long_are_refused },
+		{ "cut files never crash", test_cut_files_never_crash },
+		{ "an unreadable file is named", test_an_unreadable_file_is_named },
+		CU_TEST_INFO_NULL,
+	};
+	CU_SuiteInfo suites[] = {
+		{ "mqtrackd_config", make_file, remove_file, NULL, NULL, tests },
+		CU_SUITE_INFO_NULL,
+	};
+
+	return check_run(suites);
+}
