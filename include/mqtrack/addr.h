@@ -27,7 +27,7 @@ _Static_assert(sizeof(struct mqt_endpoint) == 20, "hashed as bytes: no padding")
 /** Whether both ends are the same bytes. */
 bool mqt_endpoint_equal(const struct mqt_endpoint *a, const struct mqt_endpoint *b);
 
-/** Writes the address alone, as inet_ntop does. @return buf. */
+/** Writes the address alone, as inet_ntop does; "*" where there is none. @return buf. */
 char *mqt_endpoint_format_ip(const struct mqt_endpoint *ep, char buf[MQT_ADDR_STRLEN]);
 
 /** Writes "192.0.2.1:1883" or "[2001:db8::1]:1883". @return buf. */

@@ -9,8 +9,8 @@
 /**
  * @file
  * Hierarchical timing wheel, one per owner, no lock, no allocation after creation. A timer fires
- * at the first mqt_wheel_expire() whose time is not before its deadline rounded up to a tick.
- * Arm, disarm: O(1). Deadlines beyond the horizon are kept in the last level and cascade.
+ * at the first mqt_wheel_expire() whose time is not before its deadline rounded up to a tick,
+ * counted from the wheel's start. Arm, disarm: O(1). There is no horizon: any 64-bit time will do.
  */
 
 struct mqt_wheel;
@@ -22,7 +22,10 @@ struct mqt_timer {
 	uint64_t due_tick;
 };
 
-/** Called by mqt_wheel_expire() with the timer disarmed; may arm it or any other again. */
+/**
+ * Called by mqt_wheel_expire() with the timer disarmed; may arm it or any other again, disarm any,
+ * but not call mqt_wheel_expire() itself.
+ */
 typedef void (*mqt_wheel_fn)(struct mqt_timer *timer, void *arg);
 
 /**
@@ -35,7 +38,10 @@ struct mqt_wheel *mqt_wheel_create(uint64_t tick_ns, uint64_t now_ns);
 /** Accepts NULL. Timers still armed are forgotten, not called. */
 void mqt_wheel_destroy(struct mqt_wheel *wheel);
 
-/** Arms, or re-arms, @p timer at @p due_ns. A time already past fires at the next expire. */
+/**
+ * Arms, or re-arms, @p timer at @p due_ns. A time already past fires at the next expire: from a
+ * callback that is not the call under way.
+ */
 void mqt_wheel_arm(struct mqt_wheel *wheel, struct mqt_timer *timer, uint64_t due_ns);
 
 /** Disarms; a disarmed timer is left alone. */
@@ -50,6 +56,8 @@ mqt_timer_armed(const struct mqt_timer *timer)
 /**
  * Fires what is due at @p now_ns, at most @p budget timers; the rest stays due.
  * Time may jump by any amount forward; a step back is ignored.
+ * Timers that come near are sorted anew, at most 16 * @p budget a call, so a crowd of timers of
+ * one far slot may take some calls before it fires and no call takes long.
  * @return timers fired.
  */
 unsigned mqt_wheel_expire(struct mqt_wheel *wheel, uint64_t now_ns, unsigned budget,
