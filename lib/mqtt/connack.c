@@ -60,7 +60,10 @@ code_valid(const struct mqt_mqtt_header *header, uint8_t version, uint8_t code)
 	return code <= 0x9f && (v5_refusals >> (code - 0x80) & 1);
 }
 
-/* Judges acknowledge flags and code as far as they are there. @p bytes: @p n bytes of the body. */
+/*
+ * Judges acknowledge flags and code as far as they are there. @p bytes: @p n bytes of the body and
+ * of what follows it.
+ */
 static enum mqt_mqtt_error
 head_check(const struct mqt_mqtt_header *header, uint8_t version, const uint8_t *bytes, size_t n)
 {
@@ -114,8 +117,6 @@ mqt_mqtt_connack_parse(const uint8_t *data, size_t len, uint8_t version,
 	if (parse != MQT_PARSE_OK)
 		return parse;
 	c.packet_len = header.len + header.remaining;
-	if (len > c.packet_len)
-		len = c.packet_len;
 	e = head_check(&header, version, data + header.len, len - header.len);
 	if (e != MQT_MQTT_E_NONE)
 		return parse_bad(error, e);

@@ -37,8 +37,12 @@
 
 #define TLS_HANDSHAKE 0x16
 
-/* Protocol name with its length, level, flags, keep alive, empty client id: 3.1.1's shortest. */
+/* Level, flags and keep alive, which follow the name. */
+#define HEAD_REST 4
+
+/* The shortest of all is 3.1.1's: name, HEAD_REST and an empty client id. */
 #define REMAINING_MIN 12
+#define CLIENTID_MIN  2
 
 static const struct protocol {
 	uint8_t name[8];
@@ -100,10 +104,13 @@ first_check(uint8_t first)
 	return first & 0x0f ? MQT_MQTT_E_FLAGS : MQT_MQTT_E_NONE;
 }
 
-/* Judges name, level and flags as far as they are there. @p bytes: @p n bytes of the body. */
+/*
+ * Judges name, level and flags as far as they are there. @p bytes: @p n bytes of the body and of
+ * what follows it. All that is looked at lies within REMAINING_MIN.
+ */
 static enum mqt_mqtt_error
 head_check(const struct mqt_mqtt_header *header, const uint8_t *bytes, size_t n, struct head *head,
-		size_t *head_len)
+		unsigned *head_len)
 {
 	const struct protocol *p;
 	uint8_t level;
@@ -113,7 +120,7 @@ head_check(const struct mqt_mqtt_header *header, const uint8_t *bytes, size_t n,
 	p = protocol_match(bytes, n);
 	if (p == NULL)
 		return MQT_MQTT_E_PROTOCOL;
-	*head_len = p->name_len + 4u;
+	*head_len = p->name_len + HEAD_REST;
 	if (n <= p->name_len)
 		return MQT_MQTT_E_NONE;
 	level = bytes[p->name_len];
@@ -123,7 +130,7 @@ head_check(const struct mqt_mqtt_header *header, const uint8_t *bytes, size_t n,
 		return MQT_MQTT_E_PROTOCOL;
 	if (head->version == 5 && header_is_padded(header))
 		return MQT_MQTT_E_VARINT;
-	if (header->remaining < *head_len)
+	if (header->remaining < *head_len + (head->version == 5) + CLIENTID_MIN)
 		return MQT_MQTT_E_LENGTH;
 	if (n <= p->name_len + 1u)
 		return MQT_MQTT_E_NONE;
@@ -138,7 +145,7 @@ head_parse(const uint8_t *data, size_t len, struct head *head, enum mqt_mqtt_err
 	struct mqt_mqtt_header header;
 	enum mqt_mqtt_error e;
 	enum mqt_parse parse;
-	size_t head_len = 0;
+	unsigned head_len = 0;
 
 	if (len == 0)
 		return MQT_PARSE_MORE;
@@ -149,8 +156,6 @@ head_parse(const uint8_t *data, size_t len, struct head *head, enum mqt_mqtt_err
 	if (parse != MQT_PARSE_OK)
 		return parse;
 	head->packet_len = header.len + header.remaining;
-	if (len > head->packet_len)
-		len = head->packet_len;
 	e = head_check(&header, data + header.len, len - header.len, head, &head_len);
 	if (e != MQT_MQTT_E_NONE)
 		return parse_bad(error, e);

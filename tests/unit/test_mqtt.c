@@ -313,6 +313,99 @@ test_connect_takes_many_user_properties(void)
 	free(raw.ptr);
 }
 
+/* Values that are right for the properties which may stand in each place. */
+static const struct {
+	uint8_t id;
+	const char *value, *places; /* c CONNECT, w will, a CONNACK */
+} properties[] = {
+	{ 0x01, "01", "w" },
+	{ 0x02, "00 00 00 00", "w" },
+	{ 0x03, "00 00", "w" },
+	{ 0x08, "00 00", "w" },
+	{ 0x09, "00 00", "w" },
+	{ 0x11, "00 00 00 00", "ca" },
+	{ 0x12, "00 00", "a" },
+	{ 0x13, "00 00", "a" },
+	{ 0x15, "00 00", "ca" },
+	{ 0x16, "00 00", "a" }, /* in CONNECT with 0x15 only */
+	{ 0x17, "00", "c" },
+	{ 0x18, "00 00 00 00", "w" },
+	{ 0x19, "00", "c" },
+	{ 0x1a, "00 00", "a" },
+	{ 0x1c, "00 00", "a" },
+	{ 0x1f, "00 00", "a" },
+	{ 0x21, "00 01", "ca" },
+	{ 0x22, "00 00", "ca" },
+	{ 0x24, "00", "a" },
+	{ 0x25, "00", "a" },
+	{ 0x26, "00 00 00 00", "cwa" },
+	{ 0x27, "00 00 00 01", "ca" },
+	{ 0x28, "00", "a" },
+	{ 0x29, "00", "a" },
+	{ 0x2a, "00", "a" },
+};
+
+/* A packet with these properties in one place. */
+static enum mqt_parse
+properties_parse(char place, const char *list, enum mqt_mqtt_error *error)
+{
+	struct raw raw = raw_of(list);
+	const char *head = place == 'c' ? "10 00 00 04 'MQTT' 05 02 00 00"
+			: place == 'w'  ? "10 00 00 04 'MQTT' 05 06 00 00 00 00 00"
+					: "20 00 00 00";
+	const char *tail = place == 'c' ? "00 00" : place == 'w' ? "00 00 00 00" : "";
+	char len[3], text[256];
+	struct mqt_mqtt_connect connect;
+	struct mqt_mqtt_connack connack;
+	enum mqt_parse parse;
+
+	snprintf(len, sizeof(len), "%02x", (unsigned)raw.len);
+	snprintf(text, sizeof(text), "%s %s %s %s", head, len, list, tail);
+	free(raw.ptr);
+	raw = raw_of(text);
+	raw.ptr[1] = (uint8_t)(raw.len - 2);
+	*error = MQT_MQTT_E_NONE;
+	if (place == 'a')
+		parse = mqt_mqtt_connack_parse(raw.ptr, raw.len, 5, &connack, error);
+	else
+		parse = mqt_mqtt_connect_parse(raw.ptr, raw.len, &connect, error);
+	free(raw.ptr);
+	return parse;
+}
+
+static void
+test_properties_stand_where_they_may_and_once(void)
+{
+	const size_t n_properties = sizeof(properties) / sizeof(properties[0]);
+	enum mqt_mqtt_error error;
+	char list[64];
+
+	for (const char *place = "cwa"; *place != '\0'; place++) {
+		for (unsigned id = 0; id < 256; id++) {
+			const char *value = "00 00 00 01";
+			bool allowed = false;
+
+			for (size_t i = 0; i < n_properties; i++)
+				if (properties[i].id == id) {
+					value = properties[i].value;
+					allowed = strchr(properties[i].places, *place) != NULL;
+				}
+			snprintf(list, sizeof(list), "%02x %s", id, value);
+			check_row = list;
+			CHECK_EQ(properties_parse(*place, list, &error),
+					allowed ? MQT_PARSE_OK : MQT_PARSE_BAD);
+			CHECK_EQ(error, allowed ? MQT_MQTT_E_NONE : MQT_MQTT_E_PROPERTY);
+			if (!allowed)
+				continue;
+			snprintf(list, sizeof(list), "%02x %s %02x %s", id, value, id, value);
+			CHECK_EQ(properties_parse(*place, list, &error),
+					id == 0x26 ? MQT_PARSE_OK : MQT_PARSE_BAD);
+			CHECK_EQ(error, id == 0x26 ? MQT_MQTT_E_NONE : MQT_MQTT_E_PROPERTY);
+		}
+	}
+	check_row = "";
+}
+
 static void
 test_connect_takes_long_client_ids(void)
 {
@@ -357,6 +450,7 @@ test_strings_are_utf8_without_zero(void)
 			memcpy(id + before, raw.ptr, raw.len);
 			in.clientid.ptr = id;
 			in.clientid.len = (uint32_t)(before + raw.len + behind);
+			memset(buf, 0xa0, sizeof(buf)); /* would go on a cut sequence */
 			n = mqt_mqtt_connect_encode(buf, sizeof(buf), &in);
 			CHECK_EQ(mqt_mqtt_connect_parse(buf, n, &out, &error),
 					utf8_strings[i].valid ? MQT_PARSE_OK : MQT_PARSE_BAD);
@@ -852,6 +946,28 @@ test_encoders_write_these_bytes_and_need_their_room(void)
 }
 
 static void
+test_encoders_need_their_room_at_each_length(void)
+{
+	static const uint32_t remaining[] = { 3, 127, 128, 16383, 16384, 2097151, 2097152 };
+	uint8_t *buf = malloc(2097152 + 5), *payload = calloc(1, 2097152);
+	struct mqt_mqtt_header h;
+	size_t need;
+
+	for (size_t i = 0; i < sizeof(remaining) / sizeof(remaining[0]); i++) {
+		struct mqt_bytes body = { payload, remaining[i] - 3 };
+
+		need = mqt_mqtt_publish_encode(buf, 2097152 + 5, 4, 0, 0, bytes_of("t"), body);
+		CHECK_EQ(mqt_mqtt_header_parse(buf, need, &h, NULL), MQT_PARSE_OK);
+		CHECK_EQ(h.remaining, remaining[i]);
+		CHECK_EQ(need, h.len + h.remaining);
+		CHECK_EQ(mqt_mqtt_publish_encode(buf, need, 4, 0, 0, bytes_of("t"), body), need);
+		CHECK_EQ(mqt_mqtt_publish_encode(buf, need - 1, 4, 0, 0, bytes_of("t"), body), 0);
+	}
+	free(buf);
+	free(payload);
+}
+
+static void
 test_encoders_refuse_what_cannot_be_written(void)
 {
 	struct mqt_mqtt_connect connect = { .version = 4, .clean_start = true };
@@ -913,6 +1029,7 @@ static CU_TestInfo parse_tests[] = {
 	TEST(connect_bad_from_its_byte_on),
 	TEST(connect_verdicts_are_monotonic),
 	TEST(connect_takes_many_user_properties),
+	TEST(properties_stand_where_they_may_and_once),
 	TEST(connect_takes_long_client_ids),
 	TEST(strings_are_utf8_without_zero),
 	TEST(connack_fields),
@@ -936,6 +1053,7 @@ static CU_TestInfo encode_tests[] = {
 	TEST(connect_round_trip),
 	TEST(connack_round_trip),
 	TEST(encoders_write_these_bytes_and_need_their_room),
+	TEST(encoders_need_their_room_at_each_length),
 	TEST(encoders_refuse_what_cannot_be_written),
 	TEST(error_names_are_distinct),
 	CU_TEST_INFO_NULL,
