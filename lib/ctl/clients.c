@@ -51,8 +51,11 @@ matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_c
 		MQT_REQUIRES_SHARED(mqt_rcu_read)
 {
 	const struct mqt_info *info = chan->info;
-	bool up = atomic_load_explicit(&chan->state, memory_order_relaxed) == MQT_CHAN_CONNECTED;
+	uint32_t state = atomic_load_explicit(&chan->state, memory_order_relaxed);
+	bool up = state == MQT_CHAN_CONNECTED;
 
+	if (state == MQT_CHAN_FREE) /* removed a moment ago */
+		return false;
 	if (f->domain >= 0 && info->domain != f->domain)
 		return false;
 	if (f->listener >= 0 && info->listener != f->listener)
@@ -214,13 +217,13 @@ static unsigned
 page_channel(struct page *page, mqt_chan_id id)
 {
 	const struct mqt_chan *chan;
+	bool found;
 
 	mqt_rcu_read_lock();
 	chan = mqt_cm_info(page->call->ctl->p.cm, id);
-	if (chan)
-		page_add(page, chan);
+	found = chan && page_add(page, chan);
 	mqt_rcu_read_unlock();
-	return chan ? 1 : 0;
+	return found;
 }
 
 bool
