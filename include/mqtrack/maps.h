@@ -180,6 +180,7 @@ struct mqt_maps_sizes {
 	uint32_t live;
 	uint32_t retired;  /* removed, not yet reclaimed */
 	uint32_t capacity; /* max_channels */
+	uint32_t free;     /* rows that insert can take now, the slack for retired ones included */
 };
 
 void mqt_maps_sizes(const struct mqt_maps *maps, struct mqt_maps_sizes *out);

@@ -595,4 +595,8 @@ mqt_maps_sizes(const struct mqt_maps *maps, struct mqt_maps_sizes *out)
 	out->live = get(&maps->n_live);
 	out->retired = get(&maps->n_retired);
 	out->capacity = maps->capacity;
+	/* two counts read one after the other: together they may exceed the rows for a moment */
+	out->free = out->channels + out->retired < maps->n_rows
+			? maps->n_rows - out->channels - out->retired
+			: 0;
 }
