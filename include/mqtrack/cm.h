@@ -56,7 +56,8 @@ struct mqt_cm *mqt_cm_create(const struct mqt_cm_params *params);
 
 /**
  * Accepts NULL. Infos still held are freed. Commands not done yet are given back through done(),
- * from here, with the outcomes known so far: no submitter waits for ever or leaks.
+ * from here, with the outcomes known so far (-EINPROGRESS: not known): no submitter waits for ever
+ * or leaks. OPENs that nobody has read are dropped, so the mailboxes must still be there.
  * Context: no lcore runs any more, nobody submits.
  */
 void mqt_cm_destroy(struct mqt_cm *cm);
@@ -102,7 +103,8 @@ enum mqt_cm_cmd_type {
 /** What became of one channel. */
 struct mqt_cm_outcome {
 	mqt_chan_id chan;
-	int result; /* 0: stepped down; -ENOENT: already gone; -ETIMEDOUT: killed */
+	/** 0: stepped down; -ENOENT: already gone; -ETIMEDOUT: killed; -ENOMEM: not asked. */
+	int result;
 };
 
 #define MQT_CM_MAX_OUTCOMES 16

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cm_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+#include <rte_errno.h>
+
+/*
+ * One channel: registering it, taking it down, removing it, giving its info home; and what is said
+ * about it in events.
+ *
+ * Life of a registered channel:
+ *
+ *	cm_chan_insert()  in all maps, live; from here on it ends in exactly one RELEASE
+ *	cm_chan_down()    out of the live map, `disconnected` said; still found by readers
+ *	cm_chan_remove()  out of all maps, by its id with generation (I3)
+ *	reclaimed()       its grace period is over; RELEASE, unless its DOWN is still to come: then the
+ *	                  note keeps the info until then
+ *
+ * Cleanup is armed before the row is published (I5): a channel comes here only by an OPEN, and
+ * for each OPEN its worker owes a DOWN.
+ *
+ * Synchronisation: control lcore only; the maps publish to readers.
+ */
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+void
+cm_announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mqt_chan_id chan,
+		const struct mqt_info *info, uint64_t epoch, const struct cm_other *other)
+{
+	struct mqt_event ev = {
+		.epoch = epoch,
+		.wall_ns = cm->wall_ns,
+		.mono_ns = cm->now_ns,
+		.chan = chan,
+		.peer = info->peer,
+		.broker = info->broker,
+		.clientid_len = info->clientid_len,
+		.flags = info->flags,
+		.listener = info->listener,
+		.domain = info->domain,
+		.type = (uint8_t)type,
+		.reason = (uint8_t)reason,
+		.proto_ver = info->proto_ver,
+	};
+
+	if (other) {
+		ev.other = other->chan;
+		if (other->peer)
+			ev.other_peer = *other->peer;
+	}
+	memcpy(ev.clientid, mqt_info_clientid(info),
+			RTE_MIN(info->clientid_len, MQT_EVENT_CLIENTID_MAX));
+	mqt_event_ring_write(cm->events, &ev);
+	cm_count(cm, MQT_C_EVENTS);
+}
+
+/* --- in and out of the maps ------------------------------------------------------------------- */
+
+/* Looks for a breach of I1: an older channel of the client that still lives. */
+static void
+check_alone(struct mqt_cm *cm, const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control)
+{
+	const struct mqt_chan *c = mqt_maps_head(cm->maps, &row->info->digest);
+
+	for (; c; c = cm_row_next(c)) {
+		if (c == row || cm_row_state(c) == MQT_CHAN_DISCONNECTED)
+			continue;
+		cm_count(cm, MQT_C_DUPLICATES);
+		if (!cm->duplicate_seen) {
+			cm->duplicate_seen = true;
+			CM_LOG(ERR, "two live channels of one client id; counted from now on\n");
+		}
+	}
+}
+
+struct mqt_chan *
+cm_chan_insert(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns,
+		uint64_t epoch)
+{
+	struct mqt_chan *row = mqt_maps_insert(
+			cm->maps, id, info, stamp_ns, cm->now_ns, cm->wall_ns, epoch);
+
+	if (!row)
+		return NULL;
+	check_alone(cm, row);
+	if (info->flags & MQT_INFO_ASSIGNED)
+		cm_broker_seen(cm, &info->broker);
+	mqt_registry_registered(cm->registry, &info->digest, id);
+	cm_gauges_update(cm);
+	return row;
+}
+
+void
+cm_chan_down(struct mqt_cm *cm, struct mqt_chan *row, enum mqt_reason reason)
+{
+	/* an orphan is out of the live map already */
+	if (mqt_maps_set_down(cm->maps, row->id, MQT_CHAN_DISCONNECTED) < 0)
+		atomic_store_explicit(&row->state, MQT_CHAN_DISCONNECTED, memory_order_release);
+	cm_announce(cm, MQT_EVENT_DISCONNECTED, reason, row->id, row->info, row->epoch, NULL);
+}
+
+void
+cm_chan_remove(struct mqt_cm *cm, struct mqt_chan *row)
+{
+	struct mqt_digest digest = row->info->digest;
+	mqt_chan_id id = row->id;
+
+	if (mqt_maps_remove(cm->maps, id) < 0)
+		return;
+	mqt_registry_unregistered(cm->registry, &digest, id);
+	cm_count(cm, MQT_C_UNREGISTERED);
+}
+
+void
+cm_chan_release(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info)
+{
+	struct mqt_msg msg = { .type = MQT_MSG_RELEASE, .chan = id, .info = info };
+
+	cm_post(cm, &msg);
+	cm_count(cm, MQT_C_RELEASED);
+}
+
+/* The maps are done with a channel; called inside mqt_maps_reclaim(). */
+static void
+reclaimed(void *arg, mqt_chan_id id, struct mqt_info *info)
+{
+	struct mqt_cm *cm = arg;
+	struct cm_note *note = cm_note_find(&cm->notes, id);
+
+	mqt_role_control_assert();
+	if (note && note->await_down)
+		note->info = info;
+	else
+		cm_chan_release(cm, id, info);
+}
+
+unsigned
+cm_chan_reclaim(struct mqt_cm *cm, unsigned budget)
+{
+	return mqt_maps_reclaim(cm->maps, budget, reclaimed, cm);
+}
+
+/* --- the reference's functions ----------------------------------------------------------------- */
+
+int
+mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns)
+{
+	const struct mqt_chan *c = mqt_maps_head(cm->maps, &info->digest);
+	uint64_t epoch = 1;
+	const struct mqt_chan *row;
+
+	cm_read_clock(cm);
+	for (; c; c = cm_row_next(c))
+		epoch = c->epoch + 1;
+	row = cm_chan_insert(cm, id, info, stamp_ns, epoch);
+	if (!row)
+		return -rte_errno;
+	cm_announce(cm, MQT_EVENT_CONNECTED, MQT_REASON_NONE, id, info, epoch, NULL);
+	return 0;
+}
+
+int
+mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id)
+{
+	struct mqt_chan *row = mqt_maps_get(cm->maps, id);
+
+	if (!row)
+		return -ENOENT;
+	cm_read_clock(cm);
+	if (cm_row_state(row) != MQT_CHAN_DISCONNECTED) {
+		struct cm_note *note = cm_note_make(&cm->notes, id);
+
+		if (!note)
+			return -ENOMEM;
+		note->await_down = true;
+		cm_chan_down(cm, row, MQT_REASON_NONE);
+	}
+	cm_chan_remove(cm, row);
+	return 0;
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef LIB_CM_CM_PRIVATE_H
+#define LIB_CM_CM_PRIVATE_H
+
+#include "mqtrack/cm.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <rte_log.h>
+#include <urcu/wfcqueue.h>
+
+/*
+ * What the files of lib/cm share. Everything here belongs to the control lcore, except what says
+ * otherwise. The protocol is told in cm.c, locks in locker.c, openings in open.c.
+ */
+
+#define CM_BURST      64 /* messages taken from one ring before the next ring has its turn */
+#define CM_MAX_GAP_NS (100 * MQT_NS_PER_MS) /* a longer pause between turns does not count */
+
+extern int cm_logtype;
+#define CM_LOG(level, ...) rte_log(RTE_LOG_##level, cm_logtype, "CM: " __VA_ARGS__)
+
+struct cm_lock;
+
+/* --- pool.c: objects of one size ------------------------------------------------------------- */
+
+struct cm_chunk;
+
+struct cm_pool {
+	size_t size; /* of an object, a multiple of the pointer size */
+	void *free;  /* list through the first word */
+	struct cm_chunk *chunks;
+};
+
+void cm_pool_init(struct cm_pool *pool, size_t size);
+void cm_pool_fini(struct cm_pool *pool);
+/* Returns a zeroed object, or NULL where there is no memory. */
+void *cm_pool_get(struct cm_pool *pool);
+void cm_pool_put(struct cm_pool *pool, void *obj);
+
+/* --- note.c: what is outstanding about a channel --------------------------------------------- */
+
+enum cm_note_kind {
+	CM_NOTE_NONE = 0, /* nothing but, perhaps, await_down */
+	CM_NOTE_READ,     /* OPEN read in this turn, not yet applied */
+	CM_NOTE_NEWCOMER, /* current or waiting newcomer of its lock, not registered */
+	CM_NOTE_GRANTED,  /* registered, GRANT posted, its answer awaited */
+	CM_NOTE_ASKED,    /* STEPDOWN posted, its answer awaited */
+	CM_NOTE_DEAD,     /* was READ, its DOWN came in the same turn; out of the table */
+};
+
+#define CM_NO_OUTCOME UINT8_MAX
+
+struct cm_note {
+	struct cm_note *next; /* of its bucket */
+	mqt_chan_id chan;
+	/* newcomer: not registered yet; with await_down: reclaimed, to be released by DOWN */
+	struct mqt_info *info;
+	uint64_t stamp_ns;
+	struct cm_lock *lock;        /* NEWCOMER, GRANTED, ASKED */
+	uint64_t token;              /* ASKED */
+	uint64_t due_ns;             /* control time, valid while timed */
+	TAILQ_ENTRY(cm_note) by_due; /* in cm->timed while timed */
+	uint8_t kind;                /* enum cm_note_kind */
+	uint8_t action;              /* ASKED: enum mqt_stepdown */
+	uint8_t outcome;             /* ASKED by a command: index of its outcome */
+	bool await_down;             /* killed or unregistered: RELEASE waits for its DOWN */
+	bool timed;
+};
+
+TAILQ_HEAD(cm_note_queue, cm_note);
+
+struct cm_notes {
+	struct cm_note **buckets;
+	uint32_t mask;
+	uint32_t n;
+	struct cm_pool pool;
+};
+
+/* --- locker.c: client-id locks ----------------------------------------------------------------- */
+
+enum cm_lock_state {
+	CM_LOCK_IDLE = 0, /* nobody is being served */
+	CM_LOCK_COMMAND,  /* a command's stepdowns are under way */
+	CM_LOCK_STEPPING, /* older channels are stepping down for the current newcomer */
+	CM_LOCK_ROOM,     /* the current newcomer waits for a row of the maps */
+	CM_LOCK_GRANTING, /* the current newcomer is registered, GRANTED or RETURN is awaited */
+};
+
+/* What a newcomer waits for in state ROOM. */
+enum cm_room_kind {
+	CM_ROOM_NEW,  /* one more channel, and a row for it */
+	CM_ROOM_SWAP, /* a row; it takes an older one's place */
+	CM_N_ROOMS,
+};
+
+struct cm_lock {
+	struct cm_lock *next; /* of its bucket */
+	struct mqt_digest digest;
+	struct cm_note *cur;                       /* newcomer being served; NULL: none, or dead */
+	struct cm_note *waiter;                    /* the newest of those that wait */
+	struct mqt_cm_cmd *cmd;                    /* being served */
+	struct cds_wfcq_node *cmd_head, *cmd_tail; /* commands that wait, in order of arrival */
+	TAILQ_ENTRY(cm_lock) by_run;               /* in cm->runnable while queued */
+	TAILQ_ENTRY(cm_lock) by_room;              /* in cm->for_room[room] in state ROOM */
+	/* of the newcomers of this tenure, fixed when stepping begins */
+	uint64_t epoch;
+	mqt_chan_id older; /* newest live predecessor; MQT_CHAN_NONE: none */
+	struct mqt_endpoint older_peer;
+	uint32_t n_asks; /* STEPDOWNs without an answer yet */
+	uint8_t state;   /* enum cm_lock_state */
+	uint8_t room;    /* enum cm_room_kind */
+	bool queued;
+	bool stepped;  /* rows of this client stepped down and are left to this lock to remove */
+	bool reserved; /* one row of the maps is set aside (cm->reserved) */
+};
+
+TAILQ_HEAD(cm_run_queue, cm_lock);
+TAILQ_HEAD(cm_room_queue, cm_lock);
+
+struct cm_locks {
+	struct cm_lock **buckets;
+	uint32_t mask;
+	uint32_t n;
+	struct cm_pool pool;
+};
+
+/* --- down.c: channels that wait to be unregistered -------------------------------------------- */
+
+struct cm_downs {
+	mqt_chan_id *ids; /* ring */
+	uint32_t mask;
+	uint32_t head, tail; /* free running */
+};
+
+/* --- orphan.c ----------------------------------------------------------------------------------- */
+
+enum cm_walk {
+	CM_WALK_NONE = 0,
+	CM_WALK_ORPHAN, /* the worker is stalled: its channels leave the live map */
+	CM_WALK_ADOPT,  /* it runs again: survivors come back */
+};
+
+struct cm_owner {
+	struct mqt_cm_owner o; /* immutable */
+	uint64_t beat;         /* last heartbeat seen */
+	uint64_t beat_ctl_ns;  /* control time when it was first seen */
+	uint64_t late;         /* answers that may still come to STEPDOWNs given up */
+	uint32_t walk_slot;
+	uint8_t walk;         /* enum cm_walk */
+	_Atomic bool stalled; /* W: control; R: any */
+};
+
+/* --- the manager -------------------------------------------------------------------------------- */
+
+struct mqt_cm {
+	/* immutable */
+	const struct mqt_config *config;
+	const struct mqt_clock *clock;
+	const struct mqt_hash_key *hash_key;
+	struct mqt_maps *maps;
+	struct mqt_event_ring *events;
+	const struct mqt_registry *registry;
+	unsigned n_owners;
+	uint64_t limit_ns; /* stepdown_local: the one limit of all awaited answers */
+
+	/* control only */
+	uint64_t now_ns, wall_ns;
+	uint64_t ctl_ns; /* control time: mono without the gaps */
+	uint64_t last_turn_ns;
+	uint64_t n_turns;
+	uint64_t next_token;
+	uint32_t reserved;   /* rows of the maps set aside for newcomers that wait for stepdowns */
+	uint32_t n_reopened; /* channels removed outside the slice in this turn */
+	struct cm_notes notes;
+	struct cm_locks locks;
+	struct cm_note_queue timed; /* in the order of due_ns, for there is one limit only */
+	struct cm_run_queue runnable;
+	struct cm_room_queue for_room[CM_N_ROOMS];
+	struct cm_downs downs;
+	struct cm_note **opens; /* read in this turn */
+	uint32_t n_opens, max_opens;
+	struct mqt_cm_cmd *held_cmd; /* waits for memory for its lock */
+	uint64_t unexpected_seen;    /* one bit a message type: logged already */
+	bool duplicate_seen, stale_seen, brokers_full;
+
+	/* shared */
+	struct mqt_control_counters counters; /* W: control; R: any */
+	_Atomic uint64_t max_channels;        /* W: control; R: any */
+	_Atomic uint64_t max_live;            /* W: control; R: any */
+	/* Brokers that assigned a client id. W: control, entry first, then the count (release);
+	 * R: any, the count first (acquire). Entries never change. */
+	struct mqt_endpoint brokers[MQT_MAX_BROKERS];
+	_Atomic uint32_t n_brokers;
+	/* Commands. W: any thread enqueues; only the control lcore dequeues. */
+	struct cds_wfcq_head cmd_head;
+	struct cds_wfcq_tail cmd_tail;
+
+	struct cm_owner owners[];
+};
+
+static inline void
+cm_count(struct mqt_cm *cm, enum mqt_control_counter c)
+{
+	mqt_counter_add(&cm->counters.v[c], 1);
+}
+
+/* The order of newcomers (I2): by stamp, and by channel id where two stamps are equal. */
+static inline bool
+cm_older(uint64_t a_stamp, mqt_chan_id a, uint64_t b_stamp, mqt_chan_id b)
+{
+	return a_stamp < b_stamp || (a_stamp == b_stamp && a < b);
+}
+
+static inline uint32_t
+cm_row_state(const struct mqt_chan *row)
+{
+	/* the control lcore wrote it itself */
+	return atomic_load_explicit(&row->state, memory_order_relaxed);
+}
+
+static inline struct mqt_chan *
+cm_row_next(const struct mqt_chan *row)
+{
+	return atomic_load_explicit(&row->next, memory_order_relaxed);
+}
+
+/* cm.c */
+void cm_read_clock(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+void cm_post(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+void cm_unexpected(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+
+/* note.c */
+int cm_notes_init(struct cm_notes *notes, uint32_t n_buckets);
+void cm_notes_fini(struct cm_notes *notes);
+struct cm_note *cm_note_find(const struct cm_notes *notes, mqt_chan_id chan);
+/* The note of a channel, made where there is none. NULL: no memory. */
+struct cm_note *cm_note_make(struct cm_notes *notes, mqt_chan_id chan);
+/* Takes a note out of the table; its memory stays the caller's until cm_note_free(). */
+void cm_note_unlink(struct cm_notes *notes, struct cm_note *note);
+void cm_note_free(struct cm_notes *notes, struct cm_note *note);
+/* Drops a note that no longer says anything; others stay. */
+void cm_note_drop(struct mqt_cm *cm, struct cm_note *note);
+/* Starts, or ends, the wait for an answer. */
+void cm_note_time(struct mqt_cm *cm, struct cm_note *note);
+void cm_note_untime(struct mqt_cm *cm, struct cm_note *note);
+
+/* channel.c: registering and what is said about it */
+struct mqt_chan *cm_chan_insert(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info,
+		uint64_t stamp_ns, uint64_t epoch) MQT_REQUIRES(mqt_role_control);
+/* Takes the channel out of the live map and says so. */
+void cm_chan_down(struct mqt_cm *cm, struct mqt_chan *row, enum mqt_reason reason)
+		MQT_REQUIRES(mqt_role_control);
+/* Removes a row that is down already. */
+void cm_chan_remove(struct mqt_cm *cm, struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
+void cm_chan_release(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info)
+		MQT_REQUIRES(mqt_role_control);
+unsigned cm_chan_reclaim(struct mqt_cm *cm, unsigned budget) MQT_REQUIRES(mqt_role_control);
+
+struct cm_other {
+	mqt_chan_id chan;
+	const struct mqt_endpoint *peer; /* NULL: unknown */
+};
+
+void cm_announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason,
+		mqt_chan_id chan, const struct mqt_info *info, uint64_t epoch,
+		const struct cm_other *other) MQT_REQUIRES(mqt_role_control);
+
+/* locker.c */
+int cm_locks_init(struct cm_locks *locks, uint32_t n_buckets);
+void cm_locks_fini(struct cm_locks *locks);
+/* The lock of a client, made where nobody holds or awaits it. NULL: no memory. */
+struct cm_lock *cm_lock_get(struct mqt_cm *cm, const struct mqt_digest *digest);
+/* Has the lock looked at when all messages of this turn have been applied. */
+void cm_lock_queue(struct mqt_cm *cm, struct cm_lock *lock);
+/* Serves a lock as far as it goes. */
+void cm_lock_run(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* Removes the rows of a client that have stepped down. */
+void cm_lock_retire(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+
+/* open.c */
+void cm_open_read(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+bool cm_open_space(struct mqt_cm *cm);
+void cm_open_apply(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+void cm_open_answer(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+void cm_open_died(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
+void cm_open_timeout(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
+/* Each moves a lock one step on; called by cm_lock_run() in the state that the name says. */
+void cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+void cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* Returns false where there is no room yet. */
+bool cm_open_room(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* Serves those that wait for room, in order, while there is some. */
+unsigned cm_open_rooms(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+
+/* stepdown.c */
+/* Asks all channels of the list that live, from @p row on. Returns how many it found, or -ENOMEM
+ * with nobody asked. */
+int cm_stepdown_all(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
+		enum mqt_stepdown action) MQT_REQUIRES(mqt_role_control);
+int cm_stepdown_one(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
+		enum mqt_stepdown action) MQT_REQUIRES(mqt_role_control);
+void cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
+		MQT_REQUIRES(mqt_role_control);
+void cm_stepdown_timeout(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
+/* Kills a channel by its slot. Returns whether it was still alive. */
+bool cm_stepdown_kill(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+
+/* down.c */
+int cm_downs_init(struct cm_downs *downs, uint32_t n);
+void cm_downs_fini(struct cm_downs *downs);
+void cm_down(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+unsigned cm_down_slice(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+bool cm_down_pending(const struct mqt_cm *cm);
+
+/* command.c */
+unsigned cm_command_poll(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+void cm_command_begin(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+void cm_command_end(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* Gives back all commands that are not done, as they are: the manager goes. */
+void cm_command_return_all(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+/* Has a command remember a channel. Returns the index of its outcome, or CM_NO_OUTCOME. */
+uint8_t cm_command_found(struct mqt_cm_cmd *cmd, mqt_chan_id chan);
+void cm_command_outcome(struct mqt_cm_cmd *cmd, uint8_t outcome, int result);
+
+/* orphan.c */
+unsigned cm_orphan_turn(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+
+/* query.c */
+void cm_broker_seen(struct mqt_cm *cm, const struct mqt_endpoint *broker)
+		MQT_REQUIRES(mqt_role_control);
+void cm_gauges_update(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+
+#endif

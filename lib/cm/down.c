@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cm_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <rte_common.h>
+
+/*
+ * DOWN: a flow is over. Two steps, so that a storm of them holds up nobody:
+ *
+ *	cm_down()        as it is read: out of the live map and `disconnected` said at once. It
+ *	                 costs one table entry and looks at nothing else.
+ *	cm_down_slice()  at most `down_slice` a turn, in order: out of the other maps.
+ *
+ * Between the two the channel is a disconnected row. When its client opens again meanwhile, the
+ * lock removes the row at once (R2), and the queue later finds it gone: ids are never used twice.
+ *
+ * What else a DOWN may find: a newcomer not registered (it dies, cm_open_died()); a channel that
+ * was asked to step down (its lock will remove the row); one that was killed (its RELEASE waited
+ * for this); nothing, for it crossed a REFUSE.
+ *
+ * The queue is a ring with room for every channel there may be. Entries whose row is gone already
+ * can fill it up; then the oldest entry is dealt with on the spot, so it can never be full.
+ *
+ * Synchronisation: none, control lcore only.
+ * Sources: rules R2, R7 (no DOWN is lost), invariants I3, I6.
+ */
+
+int
+cm_downs_init(struct cm_downs *downs, uint32_t n)
+{
+	n = rte_align32pow2(n);
+	*downs = (struct cm_downs){ .mask = n - 1 };
+	downs->ids = calloc(n, sizeof(mqt_chan_id));
+	return downs->ids ? 0 : -ENOMEM;
+}
+
+void
+cm_downs_fini(struct cm_downs *downs)
+{
+	free(downs->ids);
+}
+
+bool
+cm_down_pending(const struct mqt_cm *cm)
+{
+	return cm->downs.head != cm->downs.tail;
+}
+
+/* Unregisters the oldest of the queue. Returns whether there was still something to do. */
+static bool
+pop(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_downs *downs = &cm->downs;
+	struct mqt_chan *row = mqt_maps_get(cm->maps, downs->ids[downs->head++ & downs->mask]);
+
+	if (row)
+		cm_chan_remove(cm, row);
+	return row != NULL;
+}
+
+static void
+push(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_downs *downs = &cm->downs;
+
+	if (downs->tail - downs->head > downs->mask && pop(cm))
+		cm->n_reopened++;
+	downs->ids[downs->tail++ & downs->mask] = id;
+}
+
+/* It was killed, or unregistered without it: now its id may go home. */
+static void
+awaited(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control)
+{
+	note->await_down = false;
+	if (note->info)
+		cm_chan_release(cm, note->chan, note->info);
+	note->info = NULL;
+	cm_note_drop(cm, note);
+}
+
+void
+cm_down(struct mqt_cm *cm, const struct mqt_msg *msg)
+{
+	enum mqt_reason reason = msg->reason < MQT_N_REASONS ? (enum mqt_reason)msg->reason
+							     : MQT_REASON_NONE;
+	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
+	struct mqt_chan *row;
+
+	cm_count(cm, MQT_C_DOWN);
+	if (note && note->await_down) {
+		awaited(cm, note);
+		return;
+	}
+	if (note && (note->kind == CM_NOTE_READ || note->kind == CM_NOTE_NEWCOMER)) {
+		cm_open_died(cm, note);
+		return;
+	}
+	row = mqt_maps_get(cm->maps, msg->chan);
+	if (!row || cm_row_state(row) == MQT_CHAN_DISCONNECTED) {
+		cm_count(cm, MQT_C_DOWN_UNKNOWN);
+		return;
+	}
+	cm_chan_down(cm, row, reason);
+	if (!note || note->kind != CM_NOTE_ASKED)
+		push(cm, msg->chan);
+}
+
+unsigned
+cm_down_slice(struct mqt_cm *cm)
+{
+	uint32_t slice = cm->config->limits.down_slice;
+	/* entries whose row is gone already cost one look-up; they do not count, within reason */
+	uint64_t looks = 16ull * slice;
+	uint32_t n = 0;
+
+	while (n < slice && looks-- > 0 && cm_down_pending(cm))
+		n += pop(cm);
+	return n;
+}

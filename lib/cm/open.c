@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cm_private.h"
+
+#include <stdlib.h>
+
+#include <rte_common.h>
+
+/*
+ * Opening: from a parked CONNACK to its GRANT, or its refusal.
+ *
+ * Life of a newcomer: cm_open_read() notes it when its OPEN is read; cm_open_apply(), when all
+ * rings have been read, brings all newcomers of the turn to their locks in the order of their
+ * stamps; its lock serves it:
+ *
+ *	cm_open_begin()    looks up the older channels. A newcomer older than one of them is refused.
+ *	                   Is there room? Nobody is stepped down for a newcomer that then could not
+ *	                   be registered: a row of the maps is set aside first. Then every older
+ *	                   channel that lives is asked to step down.
+ *	cm_open_stepped()  all have, or are killed (I4). If a newer one waits by now, this one is
+ *	                   refused and the newer one profits. Otherwise: registered behind the older
+ *	                   rows, these are removed, GRANT.
+ *	cm_open_answer()   GRANTED or RETURN frees the lock (R4).
+ *	cm_open_died()     its DOWN came before it was registered: the info goes home at once, the
+ *	                   lock goes on. After it was registered it is a channel like all others.
+ *	cm_open_timeout()  no room in time: refused. No answer to GRANT in time: killed.
+ *
+ * Room. A row is free when its grace period is over, and the channels are at most max_clients.
+ * A newcomer with an older channel takes over its place. One without waits, within the limit, as
+ * long as something is on its way out, and is refused where nothing is. Where the maps are full
+ * to the last place an older row must go before the newcomer's comes; this is the one case in
+ * which a reader can see no channel of the client for a moment (R9).
+ *
+ * Synchronisation: control lcore only.
+ * Sources: rules R2, R3, R4, R7, R9; invariants I1, I2, I4, I7.
+ */
+
+/* --- the end of a newcomer --------------------------------------------------------------------- */
+
+static void
+newcomer_gone(struct mqt_cm *cm, struct cm_note *note)
+{
+	cm_note_untime(cm, note);
+	note->kind = CM_NOTE_NONE;
+	note->info = NULL;
+	note->lock = NULL;
+	cm_note_drop(cm, note);
+}
+
+/* Sends a newcomer home: says so, and gives it back its info. */
+static void
+turn_away(struct mqt_cm *cm, mqt_chan_id chan, struct mqt_info *info, enum mqt_reason reason,
+		const struct cm_other *other) MQT_REQUIRES(mqt_role_control)
+{
+	bool superseded = reason == MQT_REASON_SUPERSEDED;
+	struct mqt_msg msg = {
+		.type = MQT_MSG_REFUSE,
+		.reason = (uint8_t)reason,
+		.chan = chan,
+		.info = info,
+	};
+
+	cm_announce(cm, superseded ? MQT_EVENT_SUPERSEDED : MQT_EVENT_REFUSED, reason, chan, info,
+			0, other);
+	cm_count(cm, superseded ? MQT_C_SUPERSEDED : MQT_C_TABLE_FULL);
+	cm_post(cm, &msg);
+}
+
+static void
+refuse(struct mqt_cm *cm, struct cm_note *note, enum mqt_reason reason,
+		const struct cm_other *other) MQT_REQUIRES(mqt_role_control)
+{
+	turn_away(cm, note->chan, note->info, reason, other);
+	newcomer_gone(cm, note);
+}
+
+static void
+supersede(struct mqt_cm *cm, struct cm_note *note, mqt_chan_id by, const struct mqt_info *by_info)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_other other = { .chan = by, .peer = &by_info->peer };
+
+	refuse(cm, note, MQT_REASON_SUPERSEDED, &other);
+}
+
+/* The lock's newcomer is no more; whoever waits is next. */
+static void
+cur_over(struct mqt_cm *cm, struct cm_lock *lock)
+{
+	lock->cur = NULL;
+	if (lock->reserved) {
+		lock->reserved = false;
+		cm->reserved--;
+	}
+	if (lock->state == CM_LOCK_ROOM)
+		TAILQ_REMOVE(&cm->for_room[lock->room], lock, by_room);
+	lock->state = CM_LOCK_IDLE;
+}
+
+/* --- reading and applying ----------------------------------------------------------------------- */
+
+bool
+cm_open_space(struct mqt_cm *cm)
+{
+	uint32_t max = cm->max_opens ? 2 * cm->max_opens : 1024;
+	struct cm_note **opens;
+
+	if (cm->n_opens + CM_BURST <= cm->max_opens)
+		return true;
+	opens = realloc(cm->opens, max * sizeof(struct cm_note *));
+	if (!opens)
+		return false;
+	cm->opens = opens;
+	cm->max_opens = max;
+	return true;
+}
+
+void
+cm_open_read(struct mqt_cm *cm, const struct mqt_msg *msg)
+{
+	unsigned worker = mqt_chan_id_worker(msg->chan);
+	struct cm_note *note;
+
+	/* an id that is in use already cannot be opened again: its generation is not over (R1) */
+	if (!msg->info || mqt_chan_id_slot(msg->chan) >= cm->owners[worker].o.slots.n ||
+			cm_note_find(&cm->notes, msg->chan) || mqt_maps_get(cm->maps, msg->chan)) {
+		cm_unexpected(cm, msg);
+		return;
+	}
+	cm_count(cm, MQT_C_OPENS);
+	note = cm_note_make(&cm->notes, msg->chan);
+	if (!note) {
+		turn_away(cm, msg->chan, msg->info, MQT_REASON_TABLE_FULL, NULL);
+		return;
+	}
+	note->kind = CM_NOTE_READ;
+	note->info = msg->info;
+	note->stamp_ns = msg->stamp_ns;
+	cm->opens[cm->n_opens++] = note;
+}
+
+static int
+by_stamp(const void *a, const void *b)
+{
+	const struct cm_note *x = *(struct cm_note *const *)a;
+	const struct cm_note *y = *(struct cm_note *const *)b;
+
+	if (cm_older(x->stamp_ns, x->chan, y->stamp_ns, y->chan))
+		return -1;
+	return cm_older(y->stamp_ns, y->chan, x->stamp_ns, x->chan);
+}
+
+/* Whether the newcomer being served still stands in the way of older ones. */
+static bool
+cur_lives(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
+{
+	const struct mqt_chan *row;
+
+	if (!lock->cur || lock->state != CM_LOCK_GRANTING)
+		return lock->cur != NULL;
+	row = mqt_maps_get(cm->maps, lock->cur->chan);
+	return row && cm_row_state(row) != MQT_CHAN_DISCONNECTED;
+}
+
+static const struct mqt_info *
+newcomer_info(struct mqt_cm *cm, const struct cm_note *note) MQT_REQUIRES(mqt_role_control)
+{
+	return note->info ? note->info : mqt_maps_get(cm->maps, note->chan)->info;
+}
+
+/* A newcomer comes to its lock. */
+static void
+enter(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_lock *lock = cm_lock_get(cm, &note->info->digest);
+	struct cm_note *rival;
+
+	if (!lock) {
+		refuse(cm, note, MQT_REASON_TABLE_FULL, NULL);
+		return;
+	}
+	note->kind = CM_NOTE_NEWCOMER;
+	note->lock = lock;
+	rival = lock->waiter;
+	if (!rival && cur_lives(cm, lock))
+		rival = lock->cur;
+	if (rival && cm_older(note->stamp_ns, note->chan, rival->stamp_ns, rival->chan)) {
+		supersede(cm, note, rival->chan, newcomer_info(cm, rival));
+		return;
+	}
+	if (lock->waiter)
+		supersede(cm, lock->waiter, note->chan, note->info);
+	lock->waiter = note;
+	cm_lock_queue(cm, lock);
+}
+
+void
+cm_open_apply(struct mqt_cm *cm)
+{
+	if (cm->n_opens > 1)
+		qsort(cm->opens, cm->n_opens, sizeof(struct cm_note *), by_stamp);
+	for (uint32_t i = 0; i < cm->n_opens; i++) {
+		struct cm_note *note = cm->opens[i];
+
+		if (note->kind == CM_NOTE_DEAD)
+			cm_note_free(&cm->notes, note);
+		else
+			enter(cm, note);
+	}
+	cm->n_opens = 0;
+}
+
+/* --- room ---------------------------------------------------------------------------------------- */
+
+enum room {
+	ROOM_YES,
+	ROOM_SOON, /* something is on its way out */
+	ROOM_NO,
+};
+
+static enum room
+room_for(const struct mqt_cm *cm, enum cm_room_kind kind)
+{
+	struct mqt_maps_sizes sizes;
+
+	mqt_maps_sizes(cm->maps, &sizes);
+	if (sizes.free <= cm->reserved)
+		return sizes.retired > 0 ? ROOM_SOON : ROOM_NO;
+	if (kind == CM_ROOM_NEW && sizes.channels >= sizes.capacity)
+		return cm_down_pending(cm) ? ROOM_SOON : ROOM_NO;
+	return ROOM_YES;
+}
+
+static void
+wait_for_room(struct mqt_cm *cm, struct cm_lock *lock, enum cm_room_kind kind)
+{
+	if (!lock->cur->timed)
+		cm_note_time(cm, lock->cur);
+	lock->state = CM_LOCK_ROOM;
+	lock->room = (uint8_t)kind;
+	TAILQ_INSERT_TAIL(&cm->for_room[kind], lock, by_room);
+}
+
+/* --- the steps ----------------------------------------------------------------------------------- */
+
+/*
+ * Looks over the older channels.
+ * Returns the one that is newer than the newcomer, or NULL.
+ */
+static const struct mqt_chan *
+survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
+{
+	const struct cm_note *cur = lock->cur;
+	unsigned n_live = 0;
+
+	for (const struct mqt_chan *row = head; row; row = cm_row_next(row)) {
+		if (lock->epoch <= row->epoch)
+			lock->epoch = row->epoch + 1;
+		if (cm_row_state(row) == MQT_CHAN_DISCONNECTED)
+			continue;
+		if (cm_older(cur->stamp_ns, cur->chan, row->stamp_ns, row->id))
+			return row;
+		lock->older = row->id;
+		lock->older_peer = row->info->peer;
+		n_live++;
+	}
+	if (lock->epoch == 0)
+		lock->epoch = 1;
+	if (n_live > 1) {
+		cm_count(cm, MQT_C_STALE_CHANNELS);
+		if (!cm->stale_seen) {
+			cm->stale_seen = true;
+			CM_LOG(ERR,
+					"a client id with more than one channel; counted from now "
+					"on\n");
+		}
+	}
+	return NULL;
+}
+
+static void
+refuse_cur(struct mqt_cm *cm, struct cm_lock *lock, enum mqt_reason reason)
+		MQT_REQUIRES(mqt_role_control)
+{
+	refuse(cm, lock->cur, reason, NULL);
+	cur_over(cm, lock);
+}
+
+void
+cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock)
+{
+	struct mqt_chan *head = mqt_maps_head(cm->maps, &lock->digest);
+	const struct mqt_chan *newer = survey(cm, lock, head);
+	enum cm_room_kind kind = head ? CM_ROOM_SWAP : CM_ROOM_NEW;
+	enum room room;
+
+	if (newer) {
+		supersede(cm, lock->cur, newer->id, newer->info);
+		cur_over(cm, lock);
+		return;
+	}
+	room = room_for(cm, kind);
+	if (room == ROOM_NO) {
+		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL);
+		return;
+	}
+	if (room == ROOM_SOON) {
+		wait_for_room(cm, lock, kind);
+		return;
+	}
+	cm_note_untime(cm, lock->cur);
+	lock->reserved = true;
+	cm->reserved++;
+	lock->stepped = head != NULL; /* disconnected ones are finished with the others (R2) */
+	lock->state = CM_LOCK_STEPPING;
+	if (cm_stepdown_all(cm, lock, head, MQT_STEPDOWN_DISCARD) < 0)
+		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL);
+}
+
+bool
+cm_open_room(struct mqt_cm *cm, struct cm_lock *lock)
+{
+	if (lock->waiter) {
+		supersede(cm, lock->cur, lock->waiter->chan, lock->waiter->info);
+		cur_over(cm, lock);
+		return true;
+	}
+	TAILQ_REMOVE(&cm->for_room[lock->room], lock, by_room);
+	lock->state = CM_LOCK_IDLE;
+	cm_open_begin(cm, lock);
+	return lock->state != CM_LOCK_ROOM;
+}
+
+unsigned
+cm_open_rooms(struct mqt_cm *cm)
+{
+	unsigned n = 0;
+
+	for (unsigned kind = 0; kind < CM_N_ROOMS; kind++) {
+		struct cm_lock *lock;
+
+		while ((lock = TAILQ_FIRST(&cm->for_room[kind])) &&
+				room_for(cm, kind) != ROOM_SOON) {
+			cm_lock_run(cm, lock);
+			n++;
+		}
+	}
+	return n;
+}
+
+/* Registers the newcomer and removes its predecessors. Returns false where the maps refuse. */
+static bool
+admit(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_note *note = lock->cur;
+	struct mqt_maps_sizes sizes;
+
+	mqt_maps_sizes(cm->maps, &sizes);
+	if (lock->stepped && sizes.channels >= sizes.capacity)
+		cm_lock_retire(cm, lock);
+	if (!cm_chan_insert(cm, note->chan, note->info, note->stamp_ns, lock->epoch))
+		return false;
+	if (lock->stepped)
+		cm_lock_retire(cm, lock);
+	return true;
+}
+
+static void
+grant(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_note *note = lock->cur;
+	struct mqt_msg msg = { .type = MQT_MSG_GRANT, .chan = note->chan };
+	struct cm_other other = { .chan = lock->older, .peer = &lock->older_peer };
+
+	cm_count(cm, MQT_C_SESSION_CREATED);
+	cm_announce(cm, MQT_EVENT_SESSION_CREATED, MQT_REASON_NONE, note->chan, note->info,
+			lock->epoch, NULL);
+	cm_announce(cm, MQT_EVENT_CONNECTED, MQT_REASON_NONE, note->chan, note->info, lock->epoch,
+			lock->older != MQT_CHAN_NONE ? &other : NULL);
+	cm_post(cm, &msg);
+	cm_count(cm, MQT_C_GRANTS);
+	note->info = NULL; /* the maps' now */
+	note->kind = CM_NOTE_GRANTED;
+	cm_note_time(cm, note);
+	lock->older = MQT_CHAN_NONE;
+	lock->state = CM_LOCK_GRANTING;
+}
+
+void
+cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock)
+{
+	if (!lock->cur) {
+		cur_over(cm, lock);
+		return;
+	}
+	if (lock->waiter) {
+		supersede(cm, lock->cur, lock->waiter->chan, lock->waiter->info);
+		cur_over(cm, lock);
+		return;
+	}
+	cm->reserved--;
+	lock->reserved = false;
+	if (admit(cm, lock))
+		grant(cm, lock);
+	else /* the row was set aside, so this is the hash tables' own limit */
+		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL);
+}
+
+/* --- how it goes on ------------------------------------------------------------------------------- */
+
+void
+cm_open_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
+{
+	struct cm_owner *owner = &cm->owners[mqt_chan_id_worker(msg->chan)];
+	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
+	const struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
+	struct cm_lock *lock;
+
+	if (!note || note->kind != CM_NOTE_GRANTED) {
+		if (owner->late > 0)
+			owner->late--; /* the answer of one that was killed meanwhile */
+		else
+			cm_unexpected(cm, msg);
+		return;
+	}
+	/* RETURN says that the newcomer is gone; then its DOWN came before */
+	if (msg->type == MQT_MSG_RETURN && row && cm_row_state(row) != MQT_CHAN_DISCONNECTED) {
+		cm_unexpected(cm, msg);
+		return;
+	}
+	cm_count(cm, msg->type == MQT_MSG_GRANTED ? MQT_C_GRANTED : MQT_C_RETURNED);
+	lock = note->lock;
+	newcomer_gone(cm, note);
+	cur_over(cm, lock);
+	cm_lock_queue(cm, lock);
+}
+
+void
+cm_open_died(struct mqt_cm *cm, struct cm_note *note)
+{
+	struct cm_lock *lock = note->lock;
+
+	cm_count(cm, MQT_C_DEAD_WAITERS);
+	cm_chan_release(cm, note->chan, note->info);
+	note->info = NULL;
+	if (note->kind == CM_NOTE_READ) { /* still in cm->opens, which will free it */
+		cm_note_unlink(&cm->notes, note);
+		note->kind = CM_NOTE_DEAD;
+		return;
+	}
+	if (lock->waiter == note) {
+		lock->waiter = NULL;
+	} else {
+		lock->cur = NULL;
+		if (lock->state == CM_LOCK_ROOM)
+			cur_over(cm, lock);
+	}
+	newcomer_gone(cm, note);
+	cm_lock_queue(cm, lock);
+}
+
+void
+cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
+{
+	struct cm_lock *lock = note->lock;
+	struct mqt_chan *row = mqt_maps_get(cm->maps, note->chan);
+
+	cm_lock_queue(cm, lock);
+	if (note->kind == CM_NOTE_NEWCOMER) {
+		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL);
+		return;
+	}
+	cm->owners[mqt_chan_id_worker(note->chan)].late++;
+	if (row && cm_row_state(row) != MQT_CHAN_DISCONNECTED) {
+		bool alive = cm_stepdown_kill(cm, note->chan);
+
+		note->await_down = true;
+		cm_chan_down(cm, row, alive ? MQT_REASON_KILLED : MQT_REASON_NONE);
+		cm_chan_remove(cm, row);
+	}
+	newcomer_gone(cm, note);
+	cur_over(cm, lock);
+}

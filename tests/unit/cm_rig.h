@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TESTS_UNIT_CM_RIG_H
+#define TESTS_UNIT_CM_RIG_H
+
+/*
+ * A channel manager with fake owners in virtual time, all in one thread.
+ *
+ * A fake owner does what msg.h wants of a worker and nothing else: it reads its mailbox when the
+ * test says so and answers by script. Each OPEN makes a `struct rig_conn`, which is never given
+ * away again, so that a test can ask at its end what became of every newcomer.
+ */
+
+#include "check.h"
+#include "mqtrack/cm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <rte_common.h>
+#include <rte_eal.h>
+
+#define RIG_MAX_OWNERS 4
+#define RIG_MS         MQT_NS_PER_MS
+#define RIG_T0         (1000 * MQT_NS_PER_SEC)
+
+/* What a fake owner does with a STEPDOWN. */
+enum rig_answer {
+	RIG_ANSWER_OK,
+	RIG_ANSWER_ERROR, /* -EIO, the flow goes on */
+	RIG_ANSWER_LIE,   /* 0, but no DOWN, the flow goes on */
+	RIG_ANSWER_NEVER, /* takes the message and forgets it */
+};
+
+struct rig_conn {
+	struct rig_conn *next; /* of the same slot, older generation */
+	mqt_chan_id id;
+	struct mqt_info *info; /* the worker's, when it has come home: freed, NULL */
+	struct mqt_digest digest;
+	uint64_t stamp_ns;
+	unsigned client; /* of the model */
+	/* as the owner sees it */
+	bool over; /* DOWN posted */
+	bool home; /* REFUSE or RELEASE came */
+	unsigned n_grants, n_refusals, n_releases, n_stepdowns;
+	uint8_t action;                      /* of the last STEPDOWN */
+	uint8_t reason;                      /* of REFUSE */
+	unsigned grant_no, home_no, done_no; /* when, in messages seen by all owners */
+};
+
+struct rig_slot {
+	struct mqt_slot slot;
+	struct rig_conn *conn; /* newest generation */
+};
+
+struct rig_owner {
+	struct mqt_mailbox *mailbox;
+	struct rig_slot *slots;
+	uint32_t n_slots;
+	uint32_t next_slot;
+	_Atomic uint64_t heartbeat_ns;
+	enum rig_answer answer;
+	bool mute_grant; /* forgets GRANTs */
+};
+
+struct rig {
+	struct mqt_config config;
+	struct mqt_clock clock;
+	struct mqt_hash_key key;
+	struct mqt_maps *maps;
+	struct mqt_event_ring *events;
+	struct mqt_cm *cm;
+	struct rig_owner owners[RIG_MAX_OWNERS];
+	unsigned n_owners;
+	uint64_t now_ns;
+	uint64_t event_cursor;
+	unsigned msg_no;
+	unsigned n_opens;
+	unsigned bad; /* what a worker would never expect */
+};
+
+static uint64_t
+rig_mono(void *arg)
+{
+	return ((struct rig *)arg)->now_ns;
+}
+
+static uint64_t
+rig_wall(void *arg)
+{
+	return ((struct rig *)arg)->now_ns + 1600000000 * MQT_NS_PER_SEC;
+}
+
+struct rig_params {
+	unsigned n_owners;
+	unsigned n_slots; /* an owner */
+	unsigned max_clients;
+	unsigned ring;
+};
+
+static struct rig *
+rig_create(struct rig_params p)
+{
+	static unsigned serial;
+	struct rig *rig = calloc(1, sizeof(*rig));
+	struct mqt_cm_owner owners[RIG_MAX_OWNERS];
+	char name[16];
+	struct mqt_maps_params mp = {
+		.max_channels = p.max_clients, .socket_id = -1, .name = name
+	};
+
+	if (!rig)
+		abort();
+	snprintf(name, sizeof(name), "rig%u", serial++);
+	mqt_config_init(&rig->config);
+	rig->config.node_id = 7;
+	rig->config.n_domains = 2;
+	rig->config.limits.max_clients = p.max_clients;
+	rig->config.limits.stepdown_local_ms = 500;
+	rig->config.limits.stall_ms = 1000;
+	rig->now_ns = RIG_T0;
+	rig->clock = (struct mqt_clock){ rig_mono, rig_wall, rig };
+	if (mqt_hash_key_init(&rig->key) < 0)
+		abort();
+	rig->maps = mqt_maps_create(&mp);
+	rig->events = mqt_event_ring_create(1u << 13);
+	rig->n_owners = p.n_owners;
+	for (unsigned w = 0; w < p.n_owners; w++) {
+		struct rig_owner *o = &rig->owners[w];
+
+		o->mailbox = mqt_mailbox_create(p.ring);
+		o->slots = aligned_alloc(64, p.n_slots * sizeof(*o->slots));
+		o->n_slots = p.n_slots;
+		if (!o->mailbox || !o->slots)
+			abort();
+		memset(o->slots, 0, p.n_slots * sizeof(*o->slots));
+		owners[w] = (struct mqt_cm_owner){ .mailbox = o->mailbox,
+			.slots = { o->slots, sizeof(*o->slots), p.n_slots },
+			.heartbeat_ns = &o->heartbeat_ns };
+	}
+	rig->cm = mqt_cm_create(&(struct mqt_cm_params){
+			.config = &rig->config,
+			.clock = &rig->clock,
+			.hash_key = &rig->key,
+			.maps = rig->maps,
+			.events = rig->events,
+			.registry = mqt_registry_local(),
+			.owners = owners,
+			.n_owners = p.n_owners,
+	});
+	if (!rig->maps || !rig->events || !rig->cm)
+		abort();
+	return rig;
+}
+
+/* --- the fake owner ----------------------------------------------------------------------------- */
+
+static struct rig_owner *
+rig_owner_of(struct rig *rig, mqt_chan_id id)
+{
+	return &rig->owners[mqt_chan_id_worker(id)];
+}
+
+static struct rig_slot *
+rig_slot_of(struct rig *rig, mqt_chan_id id)
+{
+	return &rig_owner_of(rig, id)->slots[mqt_chan_id_slot(id)];
+}
+
+static struct rig_conn *
+rig_conn_of(struct rig *rig, mqt_chan_id id)
+{
+	struct rig_conn *conn = rig_slot_of(rig, id)->conn;
+
+	while (conn && conn->id != id)
+		conn = conn->next;
+	return conn;
+}
+
+static bool
+rig_slot_is(struct rig *rig, const struct rig_conn *conn, enum mqt_slot_state state)
+{
+	return atomic_load(&rig_slot_of(rig, conn->id)->slot.word) ==
+			mqt_slot_word(mqt_chan_id_gen(conn->id), state);
+}
+
+static void
+rig_post(struct rig *rig, const struct rig_conn *conn, struct mqt_msg msg)
+{
+	mqt_role_worker_assert();
+	msg.chan = conn->id;
+	mqt_mailbox_post_control(rig_owner_of(rig, conn->id)->mailbox, &msg);
+}
+
+/* What a newcomer is like; zero means the plainest one. */
+struct rig_open {
+	const char *clientid; /* NULL: anonymous */
+	size_t len;           /* 0: of the string */
+	uint16_t domain;
+	uint64_t stamp_ns; /* 0: now */
+	const struct mqt_endpoint *assigned_by;
+	unsigned client;
+};
+
+static struct mqt_info *
+rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id)
+{
+	size_t len = how->len ? how->len : how->clientid ? strlen(how->clientid) : 0;
+	struct mqt_info *info = calloc(1, sizeof(*info) + len);
+
+	if (!info)
+		abort();
+	info->flags = MQT_INFO_CLEAN_START;
+	info->peer = (struct mqt_endpoint){ .ip = { 10, 0, 0, 1 }, .version = 4 };
+	info->peer.port = (uint16_t)(mqt_chan_id_slot(id) + 1024);
+	info->broker = (struct mqt_endpoint){ .ip = { 10, 0, 1, 1 }, .port = 1883, .version = 4 };
+	info->proto_ver = 5;
+	info->domain = how->domain;
+	info->clientid_len = (uint16_t)len;
+	if (len)
+		memcpy(info->data, how->clientid, len);
+	if (!how->clientid) {
+		info->flags |= MQT_INFO_ANONYMOUS;
+		info->digest = mqt_digest_anonymous(&rig->key, id);
+	} else {
+		info->digest = mqt_digest_client(
+				&rig->key, how->domain, how->assigned_by, how->clientid, len);
+	}
+	if (how->assigned_by) {
+		info->flags |= MQT_INFO_ASSIGNED;
+		info->broker = *how->assigned_by;
+	}
+	return info;
+}
+
+/* Takes a slot whose last generation is over. NULL: none. */
+static struct rig_conn *
+rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
+{
+	struct rig_owner *o = &rig->owners[w];
+	struct rig_conn *conn;
+
+	for (uint32_t i = 0; i < o->n_slots; i++) {
+		uint32_t slot = o->next_slot++ % o->n_slots;
+		struct rig_conn *last = o->slots[slot].conn;
+
+		if (last && !last->home)
+			continue;
+		conn = calloc(1, sizeof(*conn));
+		if (!conn)
+			abort();
+		conn->next = last;
+		conn->id = mqt_chan_id_make(rig->config.node_id, w, slot,
+				last ? mqt_chan_id_gen_next(mqt_chan_id_gen(last->id)) : 1);
+		conn->stamp_ns = how->stamp_ns ? how->stamp_ns : rig->now_ns;
+		conn->client = how->client;
+		conn->info = rig_info(rig, how, conn->id);
+		conn->digest = conn->info->digest;
+		o->slots[slot].conn = conn;
+		atomic_store(&o->slots[slot].slot.word,
+				mqt_slot_word(mqt_chan_id_gen(conn->id), MQT_SLOT_LIVE));
+		return conn;
+	}
+	return NULL;
+}
+
+/* A successful CONNACK has been parked. */
+static struct rig_conn *
+rig_open(struct rig *rig, unsigned w, struct rig_open how)
+{
+	struct rig_conn *conn = rig_conn_make(rig, w, &how);
+
+	if (!conn)
+		return NULL;
+	rig_post(rig, conn,
+			(struct mqt_msg){ .type = MQT_MSG_OPEN,
+					.stamp_ns = conn->stamp_ns,
+					.info = conn->info });
+	rig->n_opens++;
+	return conn;
+}
+
+static void
+rig_down(struct rig *rig, struct rig_conn *conn, enum mqt_reason reason)
+{
+	conn->over = true;
+	rig_post(rig, conn,
+			(struct mqt_msg){ .type = MQT_MSG_DOWN,
+					.reason = (uint8_t)reason,
+					.stamp_ns = rig->now_ns });
+}
+
+/* The flow ends by itself. */
+static void
+rig_end(struct rig *rig, struct rig_conn *conn)
+{
+	if (conn->over || conn->home)
+		return;
+	if (mqt_slot_leave(&rig_slot_of(rig, conn->id)->slot, conn->id, MQT_SLOT_CLOSED))
+		rig_down(rig, conn, MQT_REASON_CLIENT_CLOSED);
+}
+
+/* The owner finds which of its channels were killed. */
+static void
+rig_find_killed(struct rig *rig, unsigned w)
+{
+	struct rig_owner *o = &rig->owners[w];
+
+	for (uint32_t i = 0; i < o->n_slots; i++) {
+		struct rig_conn *conn = o->slots[i].conn;
+
+		if (conn && !conn->over && !conn->home && rig_slot_is(rig, conn, MQT_SLOT_KILLED))
+			rig_down(rig, conn, MQT_REASON_KILLED);
+	}
+}
+
+static void
+rig_on_stepdown(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *msg)
+{
+	enum rig_answer answer = rig_owner_of(rig, conn->id)->answer;
+	struct mqt_msg done = *msg;
+	struct mqt_slot *slot = &rig_slot_of(rig, conn->id)->slot;
+
+	conn->n_stepdowns++;
+	conn->action = msg->action;
+	if (answer == RIG_ANSWER_NEVER)
+		return;
+	done.type = MQT_MSG_STEPDOWN_DONE;
+	if (conn->over) {
+		done.result = -ENOENT;
+	} else if (answer == RIG_ANSWER_ERROR) {
+		done.result = -EIO;
+	} else if (answer == RIG_ANSWER_OK) {
+		bool alive = mqt_slot_leave(slot, conn->id, MQT_SLOT_CLOSED);
+
+		rig_down(rig, conn,
+				!alive ? MQT_REASON_KILLED
+						: msg->action == MQT_STEPDOWN_KICK
+						? MQT_REASON_KICKED
+						: MQT_REASON_DISCARDED);
+	}
+	conn->done_no = rig->msg_no;
+	rig_post(rig, conn, done);
+}
+
+static void
+rig_on_home(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *msg)
+{
+	/* the generation ends once, with its own info */
+	if (conn->home || msg->info != conn->info)
+		rig->bad++;
+	if (msg->type == MQT_MSG_RELEASE && !conn->over)
+		rig->bad++;
+	if (!conn->home)
+		free(msg->info);
+	conn->info = NULL;
+	conn->home = true;
+	conn->home_no = rig->msg_no;
+	if (msg->type == MQT_MSG_REFUSE) {
+		conn->n_refusals++;
+		conn->reason = msg->reason;
+		mqt_slot_leave(&rig_slot_of(rig, conn->id)->slot, conn->id, MQT_SLOT_CLOSED);
+	} else {
+		conn->n_releases++;
+	}
+}
+
+static void
+rig_on_msg(struct rig *rig, const struct mqt_msg *msg)
+{
+	struct rig_conn *conn = rig_conn_of(rig, msg->chan);
+	struct rig_owner *o = rig_owner_of(rig, msg->chan);
+
+	rig->msg_no++;
+	if (!conn) {
+		rig->bad++;
+		return;
+	}
+	switch (msg->type) {
+	case MQT_MSG_GRANT:
+		conn->n_grants++;
+		conn->grant_no = rig->msg_no;
+		if (conn->home)
+			rig->bad++;
+		if (!o->mute_grant)
+			rig_post(rig, conn,
+					(struct mqt_msg){ .type = conn->over ? MQT_MSG_RETURN
+									     : MQT_MSG_GRANTED });
+		break;
+	case MQT_MSG_STEPDOWN:
+		rig_on_stepdown(rig, conn, msg);
+		break;
+	case MQT_MSG_REFUSE:
+	case MQT_MSG_RELEASE:
+		rig_on_home(rig, conn, msg);
+		break;
+	default:
+		rig->bad++;
+	}
+}
+
+/* An owner reads at most @p n messages. Returns how many. */
+static unsigned
+rig_poll(struct rig *rig, unsigned w, unsigned n)
+{
+	unsigned done = 0;
+	struct mqt_msg msg;
+
+	mqt_role_worker_assert();
+	while (done < n && mqt_mailbox_poll_worker(rig->owners[w].mailbox, &msg, 1) == 1) {
+		rig_on_msg(rig, &msg);
+		done++;
+	}
+	return done;
+}
+
+/* All owners read everything and find what was killed. */
+static unsigned
+rig_poll_all(struct rig *rig)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < rig->n_owners; w++) {
+		rig_find_killed(rig, w);
+		n += rig_poll(rig, w, UINT32_MAX);
+	}
+	return n;
+}
+
+/* --- the manager's side ---------------------------------------------------------------------------- */
+
+static unsigned
+rig_turn(struct rig *rig, uint64_t ms)
+{
+	mqt_role_control_assert();
+	rig->now_ns += ms * RIG_MS;
+	return mqt_cm_turn(rig->cm);
+}
+
+static void
+rig_grace(struct rig *rig)
+{
+	if (mqt_maps_grace_wanted(rig->maps))
+		mqt_maps_grace_run(rig->maps);
+}
+
+static bool
+rig_busy(struct rig *rig)
+{
+	mqt_role_control_assert();
+	return mqt_cm_busy(rig->cm);
+}
+
+/* Turns, owners and grace periods until nothing happens any more, a millisecond at a time. */
+static void
+rig_settle(struct rig *rig)
+{
+	for (unsigned i = 0, quiet = 0; i < 100000 && quiet < 3; i++) {
+		unsigned n = rig_turn(rig, 1);
+
+		n += rig_poll_all(rig);
+		rig_grace(rig);
+		quiet = n ? 0 : quiet + 1;
+	}
+}
+
+static uint64_t
+rig_counter(struct rig *rig, enum mqt_control_counter c)
+{
+	return mqt_counter_get(&mqt_cm_counters(rig->cm)->v[c]);
+}
+
+static struct mqt_maps_sizes
+rig_sizes(struct rig *rig)
+{
+	struct mqt_maps_sizes sizes;
+
+	mqt_maps_sizes(rig->maps, &sizes);
+	return sizes;
+}
+
+/* State of a channel's row; MQT_CHAN_FREE where it has none. */
+static __rte_unused enum mqt_chan_state
+rig_state(struct rig *rig, const struct rig_conn *conn)
+{
+	const struct mqt_chan *row;
+
+	mqt_role_control_assert();
+	row = mqt_maps_get(rig->maps, conn->id);
+	return row ? atomic_load(&row->state) : MQT_CHAN_FREE;
+}
+
+static bool
+rig_live(struct rig *rig, const struct rig_conn *conn)
+{
+	bool live;
+
+	mqt_rcu_read_lock();
+	live = mqt_cm_is_live(rig->cm, conn->id);
+	mqt_rcu_read_unlock();
+	return live;
+}
+
+static __rte_unused bool
+rig_event(struct rig *rig, struct mqt_event *ev)
+{
+	uint64_t missed = 0;
+	int rc = mqt_event_ring_read(rig->events, &rig->event_cursor, ev, &missed);
+
+	if (missed)
+		rig->bad++;
+	return rc == 1;
+}
+
+/* Opens and sees it through. */
+static struct rig_conn *
+rig_connect(struct rig *rig, unsigned w, struct rig_open how)
+{
+	struct rig_conn *conn = rig_open(rig, w, how);
+
+	rig_settle(rig);
+	return conn;
+}
+
+static void
+rig_destroy(struct rig *rig)
+{
+	mqt_cm_destroy(rig->cm);
+	mqt_maps_destroy(rig->maps);
+	mqt_event_ring_destroy(rig->events);
+	for (unsigned w = 0; w < rig->n_owners; w++) {
+		struct rig_owner *o = &rig->owners[w];
+		struct mqt_msg msg;
+
+		mqt_role_worker_assert();
+		while (mqt_mailbox_poll_worker(o->mailbox, &msg, 1) == 1)
+			free(msg.info); /* REFUSE, RELEASE not read */
+		mqt_mailbox_destroy(o->mailbox);
+		for (uint32_t i = 0; i < o->n_slots; i++) {
+			struct rig_conn *conn = o->slots[i].conn;
+
+			while (conn) {
+				struct rig_conn *next = conn->next;
+
+				free(conn);
+				conn = next;
+			}
+		}
+		free(o->slots);
+	}
+	free(rig);
+}
+
+/* Ends every channel and checks what must hold then: nothing is left, all infos are home. */
+static void
+rig_check_end(struct rig *rig)
+{
+	unsigned homes = 0;
+
+	for (unsigned w = 0; w < rig->n_owners; w++) {
+		rig->owners[w].answer = RIG_ANSWER_OK;
+		rig->owners[w].mute_grant = false;
+	}
+	for (unsigned w = 0; w < rig->n_owners; w++) {
+		for (uint32_t i = 0; i < rig->owners[w].n_slots; i++) {
+			if (rig->owners[w].slots[i].conn)
+				rig_end(rig, rig->owners[w].slots[i].conn);
+		}
+	}
+	rig_settle(rig);
+	for (unsigned i = 0; i < 100 && rig_busy(rig); i++)
+		rig_settle(rig);
+	for (unsigned w = 0; w < rig->n_owners; w++) {
+		for (uint32_t i = 0; i < rig->owners[w].n_slots; i++) {
+			const struct rig_conn *conn = rig->owners[w].slots[i].conn;
+
+			for (; conn; conn = conn->next) {
+				homes++;
+				CHECK_EQ(conn->n_refusals + conn->n_releases, 1);
+			}
+		}
+	}
+	CHECK(!rig_busy(rig));
+	CHECK_EQ(homes, rig->n_opens);
+	CHECK_EQ(rig->bad, 0);
+	CHECK_EQ(rig_sizes(rig).channels, 0);
+	CHECK_EQ(rig_sizes(rig).clients, 0);
+	CHECK_EQ(rig_sizes(rig).live, 0);
+	CHECK_EQ(rig_sizes(rig).retired, 0);
+	rig_destroy(rig);
+}
+
+static int
+rig_eal_init(void)
+{
+	char prefix[64];
+	char *argv[] = { (char[]){ "test" }, (char[]){ "--no-huge" }, (char[]){ "--no-shconf" },
+		(char[]){ "-m" }, (char[]){ "256" }, (char[]){ "--no-pci" },
+		(char[]){ "--no-telemetry" }, (char[]){ "--log-level=lib.eal:4" },
+		(char[]){ "--log-level=mqt.*:1" }, prefix, NULL };
+
+	snprintf(prefix, sizeof(prefix), "--file-prefix=mqt_cm_%d", (int)getpid());
+	return rte_eal_init((int)RTE_DIM(argv) - 1, argv);
+}
+
+#endif
