@@ -1,3 +1,750 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A worker's connections: the flow table, the slots, and the dispatch of bursts and timers.
+ *
+ * Life-cycle of a connection: conn_create() takes a slot (never used ones first, then the one that
+ * has rested longest), gives it the next generation and puts its key into the flow table. The
+ * states follow conn.h. conn_remove() takes the key out when the flow is over. The slot is then
+ * RELEASING: where the control lcore knows the channel (CONN_CHANNEL) it waits for REFUSE or
+ * RELEASE, then it rests for slot_quiet_ms in the quiet FIFO, then it goes to the free FIFO. Slots
+ * become free in mqt_conns_expire() only, so no slot changes hands within a burst (R1).
+ *
+ * Two tables, for the keys of IPv4 are a third of the size of those of IPv6; private to the
+ * worker, therefore without any lock flag. The signature is the low half of the keyed flow hash
+ * that came with the packet; the table never hashes by itself. The key is kept in the table alone
+ * and found again by its position.
+ *
+ * A burst is looked up in bulk and its connections are prefetched, then the packets are judged in
+ * order. What a packet of the burst adds or removes is minded: a miss is looked up again once
+ * something was added, and a hit that is no longer in the table too.
+ *
+ * Synchronisation: everything belongs to one worker. The slot words and counters are read by
+ * others; a slot's counters are cleared before its word shows the new generation.
+ * Sources: DESIGN.md R1, R12, R13, R17, I10.
+ */
+#include "conn_private.h"
 
-typedef int conn_conn_is_empty;
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <rte_errno.h>
+#include <rte_mempool.h>
+#include <rte_prefetch.h>
+
+#define MAX_BURST    64
+#define MARGIN_SLOTS 1024 /* flows that wait, rest or close, beside the clients */
+#define MIN_HOLDS    64
+
+static const char *const state_names[] = {
+	[MQT_CONN_FREE] = "free",
+	[MQT_CONN_EMBRYONIC] = "embryonic",
+	[MQT_CONN_CONNECTING] = "connecting",
+	[MQT_CONN_OPENING] = "opening",
+	[MQT_CONN_CONNECTED] = "connected",
+	[MQT_CONN_OPAQUE] = "opaque",
+	[MQT_CONN_CLOSING] = "closing",
+	[MQT_CONN_RELEASING] = "releasing",
+};
+static_assert(RTE_DIM(state_names) == MQT_CONN_N_STATES, "a name for each state");
+
+const char *
+mqt_conn_state_name(enum mqt_conn_state state)
+{
+	return (unsigned)state < MQT_CONN_N_STATES ? state_names[state] : "unknown";
+}
+
+/* --- slots ------------------------------------------------------------------------------------- */
+
+static void
+fifo_put(struct mqt_conns *cs, struct fifo *fifo, struct conn *c)
+{
+	c->link = NO_INDEX;
+	if (fifo->head == NO_INDEX)
+		fifo->head = c->index;
+	else
+		cs->slots[fifo->tail].link = c->index;
+	fifo->tail = c->index;
+}
+
+static struct conn *
+fifo_take(struct mqt_conns *cs, struct fifo *fifo)
+{
+	struct conn *c;
+
+	if (fifo->head == NO_INDEX)
+		return NULL;
+	c = &cs->slots[fifo->head];
+	fifo->head = c->link;
+	return c;
+}
+
+static struct conn *
+slot_take(struct mqt_conns *cs)
+{
+	struct conn *c;
+
+	if (cs->n_fresh < cs->n_slots) {
+		c = &cs->slots[cs->n_fresh];
+		c->index = cs->n_fresh++;
+		return c;
+	}
+	return fifo_take(cs, &cs->free);
+}
+
+void
+conn_slot_quiet(struct mqt_conns *cs, struct conn *c)
+{
+	c->quiet_ms = cs->now_ms;
+	fifo_put(cs, &cs->quiet, c);
+}
+
+static unsigned
+slots_expire(struct mqt_conns *cs, unsigned budget)
+{
+	unsigned n = 0;
+
+	while (n < budget && cs->quiet.head != NO_INDEX) {
+		struct conn *c = &cs->slots[cs->quiet.head];
+
+		if (cs->now_ms - c->quiet_ms < cs->config->limits.slot_quiet_ms)
+			break;
+		fifo_take(cs, &cs->quiet);
+		conn_set_state(cs, c, MQT_CONN_FREE);
+		fifo_put(cs, &cs->free, c);
+		n++;
+	}
+	return n;
+}
+
+void
+conn_set_state(struct mqt_conns *cs, struct conn *c, enum mqt_conn_state state)
+{
+	gauge_add(&cs->gauges.state[c->state], -1);
+	gauge_add(&cs->gauges.state[state], 1);
+	c->state = (uint8_t)state;
+}
+
+void
+conn_arm(struct mqt_conns *cs, struct conn *c, uint64_t after_ns)
+{
+	mqt_wheel_arm(cs->wheel, &c->timer, cs->now_ns + after_ns);
+}
+
+/* --- the flow table ---------------------------------------------------------------------------- */
+
+struct conn *
+conn_lookup(struct mqt_conns *cs, const struct mqt_flow_key *key, uint64_t hash, bool ip6)
+{
+	void *data;
+
+	if (rte_hash_lookup_with_hash_data(cs->table[ip6], key, (hash_sig_t)hash, &data) < 0)
+		return NULL;
+	return data;
+}
+
+static bool
+table_add(struct mqt_conns *cs, struct conn *c, const struct embryo *e)
+{
+	hash_sig_t sig = (hash_sig_t)e->hash;
+
+	if (rte_hash_add_key_with_hash_data(cs->table[e->ip6], &e->key, sig, c) != 0)
+		return false;
+	c->key_pos = rte_hash_lookup_with_hash(cs->table[e->ip6], &e->key, sig);
+	c->flags |= CONN_IN_TABLE;
+	cs->added = true;
+	return true;
+}
+
+static const struct mqt_flow_key *
+conn_key(const struct mqt_conns *cs, const struct conn *c)
+{
+	void *key;
+
+	if (rte_hash_get_key_with_position(cs->table[!!(c->flags & CONN_IP6)], c->key_pos, &key))
+		return NULL;
+	return key;
+}
+
+static void
+table_remove(struct mqt_conns *cs, struct conn *c)
+{
+	bool ip6 = c->flags & CONN_IP6;
+	const struct mqt_flow_key *in_table = conn_key(cs, c);
+	struct mqt_flow_key key = { 0 };
+	size_t len = ip6 ? MQT_FLOW_KEY_V6_LEN : MQT_FLOW_KEY_V4_LEN;
+
+	c->flags &= (uint16_t)~CONN_IN_TABLE;
+	if (!in_table)
+		return;
+	memcpy(&key, in_table, len);
+	rte_hash_del_key_with_hash(
+			cs->table[ip6], &key, (hash_sig_t)mqt_hash_flow(cs->hash_key, &key, len));
+}
+
+static void
+endpoint_v4(const struct mqt_flow_key *key, unsigned i, struct mqt_endpoint *ep)
+{
+	*ep = (struct mqt_endpoint){ .port = rte_be_to_cpu_16(key->v4.port_be[i]), .version = 4 };
+	memcpy(ep->ip, &key->v4.ip_be[i], 4);
+}
+
+static void
+endpoint_v6(const struct mqt_flow_key *key, unsigned i, struct mqt_endpoint *ep)
+{
+	*ep = (struct mqt_endpoint){ .port = rte_be_to_cpu_16(key->v6.port_be[i]), .version = 6 };
+	memcpy(ep->ip, key->v6.ip[i], 16);
+}
+
+void
+conn_endpoints(const struct mqt_conns *cs, const struct conn *c, struct mqt_endpoint *client,
+		struct mqt_endpoint *broker)
+{
+	const struct mqt_flow_key *key = conn_key(cs, c);
+	unsigned low = c->flags & CONN_CLIENT_LOW ? 0 : 1;
+
+	(c->flags & CONN_IP6 ? endpoint_v6 : endpoint_v4)(key, low, client);
+	(c->flags & CONN_IP6 ? endpoint_v6 : endpoint_v4)(key, !low, broker);
+}
+
+/* --- begin and end of a connection ------------------------------------------------------------- */
+
+static void
+stream_init(struct mqt_conns *cs, struct stream *s, const struct embryo *e, enum side side)
+{
+	*s = (struct stream){
+		.next = e->isn[side] + 1,
+		.end = e->isn[side] + 1,
+		.ack = e->isn[opposite(side)] + 1,
+		.edge = side == BROKER ? e->edge : e->isn[BROKER] + 1 + e->window,
+		.ts_val = e->ts_val[side],
+		.seen_ms = cs->now_ms,
+		.held = NO_INDEX,
+		.wscale = e->has_wscale ? e->wscale[side] : 0,
+	};
+}
+
+static void
+slot_begin(struct mqt_conns *cs, struct conn *c)
+{
+	struct mqt_slot *slot = &c->slot;
+
+	c->gen = mqt_chan_id_gen_next(c->gen);
+	/* before the counters are cleared: who reads meanwhile finds the old generation gone */
+	atomic_store_explicit(&slot->word, mqt_slot_word(0, MQT_SLOT_FREE), memory_order_release);
+	atomic_thread_fence(memory_order_release);
+	for (unsigned i = 0; i < MQT_SLOT_N_COUNTERS; i++)
+		atomic_store_explicit(&slot->counter[i], 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->seen_ns, cs->now_ns, memory_order_relaxed);
+	/* release: pairs with the acquire in mqt_slot_read() */
+	atomic_store_explicit(
+			&slot->word, mqt_slot_word(c->gen, MQT_SLOT_FREE), memory_order_release);
+}
+
+struct conn *
+conn_create(struct mqt_conns *cs, const struct embryo *e)
+{
+	struct conn *c = slot_take(cs);
+
+	if (!c) {
+		count(cs, MQT_W_TABLE_FULL);
+		return NULL;
+	}
+	c->flags = (uint16_t)((e->client_low ? CONN_CLIENT_LOW : 0) | (e->ip6 ? CONN_IP6 : 0) |
+			(e->has_ts ? CONN_TS : 0));
+	if (!table_add(cs, c, e)) {
+		count(cs, MQT_W_TABLE_FULL);
+		fifo_put(cs, &cs->free, c);
+		return NULL;
+	}
+	slot_begin(cs, c);
+	c->pair = e->pair;
+	c->version = 0;
+	c->tries = 0;
+	c->listener = e->listener;
+	c->hs = NULL;
+	c->inj_code[CLIENT] = c->inj_code[BROKER] = 0;
+	for (unsigned side = 0; side < 2; side++) {
+		stream_init(cs, &c->stream[side], e, side);
+		c->isn[side] = e->isn[side];
+		c->l2_len[side] = e->l2_len[side];
+		memcpy(c->l2[side], e->l2[side], MQT_L2_MAX);
+	}
+	conn_set_state(cs, c, MQT_CONN_EMBRYONIC);
+	count(cs, MQT_W_CONNECTIONS);
+	conn_arm(cs, c, cs->config->limits.handshake_ms * MQT_NS_PER_MS);
+	return c;
+}
+
+void
+conn_remove(struct mqt_conns *cs, struct conn *c)
+{
+	hold_drop(cs, &c->stream[CLIENT]);
+	hold_drop(cs, &c->stream[BROKER]);
+	handshake_end(cs, c);
+	mqt_wheel_disarm(cs->wheel, &c->timer);
+	if (c->flags & CONN_IN_TABLE)
+		table_remove(cs, c);
+	conn_set_state(cs, c, MQT_CONN_RELEASING);
+	if (!(c->flags & CONN_CHANNEL))
+		conn_slot_quiet(cs, c);
+}
+
+bool
+conn_fail_closed(const struct mqt_conns *cs, const struct conn *c)
+{
+	return cs->config->listeners[c->listener].on_failure == MQT_FAIL_CLOSED;
+}
+
+static void
+flush_held(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[side];
+	struct hold h;
+
+	while (hold_pop(cs, s, &h)) {
+		if (h.forwarded) {
+			rte_pktmbuf_free(h.m);
+			continue;
+		}
+		if (mqt_seq_cmp(seg_end(&h.view), s->end) > 0)
+			s->end = seg_end(&h.view);
+		if (h.view.tcp_flags & MQT_TCP_FIN)
+			s->flags |= STREAM_FIN;
+		conn_forward(cs, c, h.port, h.m);
+	}
+}
+
+void
+conn_pass(struct mqt_conns *cs, struct conn *c)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		flush_held(cs, c, side);
+		tcp_lose(cs, &c->stream[side]);
+	}
+	handshake_end(cs, c);
+	conn_set_state(cs, c, MQT_CONN_OPAQUE);
+	conn_arm(cs, c, cs->config->limits.idle_sec * MQT_NS_PER_SEC);
+}
+
+void
+conn_untracked(struct mqt_conns *cs, struct conn *c, enum mqt_worker_counter why)
+{
+	count(cs, MQT_W_OPAQUE);
+	count(cs, why);
+	if (conn_fail_closed(cs, c))
+		close_wire(cs, c, CLOSE_RESET);
+	else
+		conn_pass(cs, c);
+}
+
+/* --- judging packets --------------------------------------------------------------------------- */
+
+static void
+pass(struct mqt_conns *cs, const struct mqt_packet *p, enum mqt_worker_counter why)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	count(cs, why);
+	mqt_tx_push(cs->tx, p->port ^ 1, p->m, NULL, 0);
+}
+
+/* A listener that fails closed lets no bytes of an unknown flow through to it. */
+static bool
+refuses_unknown(const struct mqt_conns *cs, const struct mqt_packet *p)
+{
+	struct mqt_endpoint src, dst;
+	int listener;
+
+	if (!cs->any_fail_closed || p->view.payload_len == 0)
+		return false;
+	mqt_pkt_endpoints(p->m, &p->view, &src, &dst);
+	listener = mqt_config_listener(cs->config, (p->port & 1) == CLIENT ? &dst : &src);
+	return listener >= 0 && cs->config->listeners[listener].on_failure == MQT_FAIL_CLOSED;
+}
+
+static void
+midstream(struct mqt_conns *cs, const struct mqt_packet *p) MQT_REQUIRES(mqt_role_worker)
+{
+	if (refuses_unknown(cs, p)) {
+		count(cs, MQT_W_MIDSTREAM);
+		close_unknown(cs, p);
+		return;
+	}
+	pass(cs, p, MQT_W_MIDSTREAM);
+}
+
+static void
+judge_syn(struct mqt_conns *cs, const struct mqt_packet *p, struct conn *c)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	bool ack = p->view.tcp_flags & MQT_TCP_ACK;
+
+	if (!ack && (p->port & 1) == CLIENT) {
+		embryo_syn(cs, p, c);
+		return;
+	}
+	if (ack && (p->port & 1) == BROKER && embryo_synack(cs, p, c))
+		return;
+	if (c && (c->flags & CONN_INJECTED)) {
+		count(cs, MQT_W_CLOSING_DROPPED);
+		rte_pktmbuf_free(p->m);
+		return;
+	}
+	pass(cs, p, MQT_W_PASSED);
+}
+
+static void
+judge_conn(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	bool from_low = p->src_low, client_low = c->flags & CONN_CLIENT_LOW;
+	enum side side = from_low == client_low ? CLIENT : BROKER;
+
+	if ((p->port & 1) != side) {
+		/* an address of the other side: it goes back where that address is not */
+		pass(cs, p, MQT_W_PASSED);
+		return;
+	}
+	if (unlikely(conn_is_killed(c)) && !(c->flags & CONN_DOWN)) {
+		channel_killed(cs, c);
+		count(cs, MQT_W_CLOSING_DROPPED);
+		rte_pktmbuf_free(p->m);
+		return;
+	}
+	switch (c->state) {
+	case MQT_CONN_EMBRYONIC:
+	case MQT_CONN_CONNECTING:
+	case MQT_CONN_OPENING:
+		handshake_input(cs, c, side, p);
+		break;
+	case MQT_CONN_CLOSING:
+		if (c->flags & CONN_INJECTED) {
+			close_input(cs, c, side, p);
+			break;
+		}
+		/* fallthrough */
+	default:
+		tcp_input(cs, c, side, p);
+	}
+}
+
+static void
+judge(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	bool taken = false;
+
+	if (unlikely(p->view.tcp_flags & MQT_TCP_SYN)) {
+		judge_syn(cs, p, c);
+		return;
+	}
+	if (unlikely(!c))
+		c = embryo_ack(cs, p, &taken);
+	if (taken)
+		return;
+	if (!c)
+		midstream(cs, p);
+	else
+		judge_conn(cs, c, p);
+}
+
+static void
+lookup_burst(struct mqt_conns *cs, struct mqt_packet *pkts, unsigned n, struct conn **found)
+{
+	const void *keys[2][MAX_BURST];
+	hash_sig_t sigs[2][MAX_BURST];
+	uint8_t who[2][MAX_BURST];
+	void *data[MAX_BURST];
+	unsigned n_of[2] = { 0, 0 };
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned ip6 = pkts[i].view.ip_version == 6;
+
+		keys[ip6][n_of[ip6]] = &pkts[i].key;
+		sigs[ip6][n_of[ip6]] = (hash_sig_t)pkts[i].hash;
+		who[ip6][n_of[ip6]++] = (uint8_t)i;
+		found[i] = NULL;
+	}
+	for (unsigned ip6 = 0; ip6 < 2; ip6++) {
+		uint64_t hits = 0;
+
+		if (n_of[ip6] == 0)
+			continue;
+		rte_hash_lookup_with_hash_bulk_data(
+				cs->table[ip6], keys[ip6], sigs[ip6], n_of[ip6], &hits, data);
+		for (unsigned i = 0; i < n_of[ip6]; i++) {
+			if (!(hits & 1ull << i))
+				continue;
+			found[who[ip6][i]] = data[i];
+			rte_prefetch0(data[i]);
+			rte_prefetch0((char *)data[i] + 64);
+			rte_prefetch0((char *)data[i] + 128);
+		}
+	}
+}
+
+void
+mqt_conns_input(struct mqt_conns *cs, struct mqt_packet *pkts, unsigned n)
+{
+	struct conn *found[MAX_BURST];
+
+	cs->now_ns = mqt_clock_mono(cs->clock);
+	cs->now_ms = (uint32_t)(cs->now_ns / MQT_NS_PER_MS);
+	cs->added = false;
+	n = RTE_MIN(n, (unsigned)MAX_BURST);
+	lookup_burst(cs, pkts, n, found);
+	for (unsigned i = 0; i < n; i++) {
+		struct conn *c = found[i];
+
+		if (c ? !(c->flags & CONN_IN_TABLE) : cs->added)
+			c = conn_lookup(cs, &pkts[i].key, pkts[i].hash,
+					pkts[i].view.ip_version == 6);
+		judge(cs, c, &pkts[i]);
+	}
+}
+
+/* --- timers ------------------------------------------------------------------------------------ */
+
+/* The reason of an end that an RST of this side brings. */
+static enum mqt_reason
+doubt_reason(const struct conn *c)
+{
+	return c->flags & CONN_DOUBT_BROKER ? MQT_REASON_BROKER_RESET : MQT_REASON_CLIENT_RESET;
+}
+
+static void
+end_silent(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	if (!channel_down(cs, c, reason)) {
+		close_wire(cs, c, CLOSE_RESET);
+		return;
+	}
+	conn_remove(cs, c);
+}
+
+static void
+flow_timer(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+{
+	uint64_t limit = cs->config->limits.idle_sec * MQT_NS_PER_SEC;
+	uint64_t silent = tcp_silent_ms(cs, c) * MQT_NS_PER_MS;
+
+	if (conn_is_killed(c) && !(c->flags & CONN_DOWN)) {
+		channel_killed(cs, c);
+		return;
+	}
+	if (c->flags & CONN_DOUBT) {
+		end_silent(cs, c, doubt_reason(c));
+		return;
+	}
+	if (c->state == MQT_CONN_CLOSING)
+		limit = LINGER_NS;
+	if (silent < limit) {
+		conn_arm(cs, c, limit - silent);
+		return;
+	}
+	if (c->state != MQT_CONN_CLOSING)
+		count(cs, MQT_W_IDLE);
+	end_silent(cs, c, MQT_REASON_IDLE);
+}
+
+static void
+conn_timer(struct mqt_timer *timer, void *arg)
+{
+	struct mqt_conns *cs = arg;
+	struct conn *c = (struct conn *)((char *)timer - offsetof(struct conn, timer));
+
+	mqt_role_worker_assert();
+	switch (c->state) {
+	case MQT_CONN_EMBRYONIC:
+	case MQT_CONN_CONNECTING:
+		conn_untracked(cs, c, MQT_W_OPAQUE_TIMEOUT);
+		break;
+	case MQT_CONN_OPENING:
+		handshake_opening_timeout(cs, c);
+		break;
+	case MQT_CONN_CLOSING:
+		if (c->flags & CONN_INJECTED) {
+			close_timer(cs, c);
+			break;
+		}
+		/* fallthrough */
+	case MQT_CONN_CONNECTED:
+	case MQT_CONN_OPAQUE:
+		flow_timer(cs, c);
+		break;
+	default:
+		break;
+	}
+}
+
+unsigned
+mqt_conns_expire(struct mqt_conns *cs, unsigned budget)
+{
+	unsigned n;
+
+	cs->now_ns = mqt_clock_mono(cs->clock);
+	cs->now_ms = (uint32_t)(cs->now_ns / MQT_NS_PER_MS);
+	n = mqt_wheel_expire(cs->wheel, cs->now_ns, budget, conn_timer, cs);
+	n += embryo_expire(cs, budget);
+	n += slots_expire(cs, budget);
+	return n;
+}
+
+/* --- create and destroy ------------------------------------------------------------------------ */
+
+static uint32_t
+default_slots(const struct mqt_conns_params *p, unsigned n_workers)
+{
+	const struct mqt_limits *l = &p->config->limits;
+	uint64_t n = l->max_connections;
+
+	if (n == 0) {
+		n = (l->max_clients + n_workers - 1) / n_workers;
+		n += n / 4 + MARGIN_SLOTS;
+	}
+	return (uint32_t)RTE_MIN(n, (uint64_t)MQT_CHAN_SLOT_MAX + 1);
+}
+
+static int
+tables_create(struct mqt_conns *cs, const struct mqt_conns_params *p)
+{
+	static const struct {
+		const char *suffix;
+		uint32_t key_len;
+	} kinds[2] = { { "f4", MQT_FLOW_KEY_V4_LEN }, { "f6", MQT_FLOW_KEY_V6_LEN } };
+
+	for (unsigned i = 0; i < 2; i++) {
+		char name[RTE_HASH_NAMESIZE];
+		struct rte_hash_parameters hp = {
+			.name = name,
+			.entries = RTE_MAX(cs->n_slots, 64u),
+			.key_len = kinds[i].key_len,
+			.socket_id = p->socket_id,
+			.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
+		};
+
+		snprintf(name, sizeof(name), "%s_%s", p->name, kinds[i].suffix);
+		cs->table[i] = rte_hash_create(&hp);
+		if (!cs->table[i])
+			return -1;
+	}
+	return 0;
+}
+
+/* Pages of slots that are never used are never touched. */
+static int
+slots_create(struct mqt_conns *cs)
+{
+	void *mem = mmap(NULL, (size_t)cs->n_slots * sizeof(*cs->slots), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return -1;
+	cs->slots = mem;
+	return 0;
+}
+
+static uint32_t
+default_holds(const struct mqt_conns_params *p, unsigned n_workers)
+{
+	uint32_t n = p->config->limits.parked_per_worker;
+
+	if (n == 0) {
+		n = p->pool ? p->pool->size : p->config->n_mbufs;
+		n = n / n_workers / 4;
+	}
+	return n ? n : MIN_HOLDS;
+}
+
+static bool
+any_fail_closed(const struct mqt_config *cfg)
+{
+	for (unsigned i = 0; i < cfg->n_listeners; i++)
+		if (cfg->listeners[i].on_failure == MQT_FAIL_CLOSED)
+			return true;
+	return false;
+}
+
+struct mqt_conns *
+mqt_conns_create(const struct mqt_conns_params *p)
+{
+	unsigned n_workers = p->n_workers ? p->n_workers : 1;
+	struct mqt_conns *cs = calloc(1, sizeof(*cs));
+
+	rte_errno = ENOMEM;
+	if (!cs)
+		return NULL;
+	cs->config = p->config;
+	cs->clock = p->clock;
+	cs->hash_key = p->hash_key;
+	cs->mailbox = p->mailbox;
+	cs->tx = p->tx;
+	cs->pool = p->pool;
+	cs->counters = p->counters->v;
+	cs->worker = p->worker;
+	cs->any_fail_closed = any_fail_closed(p->config);
+	cs->parked_max = (uint8_t)RTE_MIN(p->config->limits.parked_per_flow, 255u);
+	cs->reorder_max = (uint8_t)RTE_MIN(p->config->limits.reorder_per_flow, 255u);
+	cs->now_ns = mqt_clock_mono(p->clock);
+	cs->now_ms = (uint32_t)(cs->now_ns / MQT_NS_PER_MS);
+	cs->n_slots = default_slots(p, n_workers);
+	atomic_store_explicit(&cs->gauges.state[MQT_CONN_FREE], cs->n_slots, memory_order_relaxed);
+	cs->free = cs->quiet = (struct fifo){ NO_INDEX, NO_INDEX };
+	if (slots_create(cs) || hold_init(cs, default_holds(p, n_workers)) || embryo_init(cs) ||
+			handshake_init(cs))
+		goto err;
+	cs->wheel = mqt_wheel_create(TICK_NS, cs->now_ns);
+	if (!cs->wheel || tables_create(cs, p))
+		goto err;
+	return cs;
+err:
+	mqt_conns_destroy(cs);
+	return NULL;
+}
+
+static void
+drop_all_held(struct mqt_conns *cs)
+{
+	for (uint32_t i = 0; i < cs->n_fresh; i++) {
+		struct conn *c = &cs->slots[i];
+
+		if (c->state == MQT_CONN_FREE || c->state == MQT_CONN_RELEASING)
+			continue;
+		hold_drop(cs, &c->stream[CLIENT]);
+		hold_drop(cs, &c->stream[BROKER]);
+		handshake_end(cs, c);
+	}
+}
+
+void
+mqt_conns_destroy(struct mqt_conns *cs)
+{
+	if (!cs)
+		return;
+	if (cs->slots)
+		drop_all_held(cs);
+	handshake_fini(cs);
+	embryo_fini(cs);
+	hold_fini(cs);
+	mqt_wheel_destroy(cs->wheel);
+	rte_hash_free(cs->table[0]);
+	rte_hash_free(cs->table[1]);
+	if (cs->slots)
+		munmap(cs->slots, (size_t)cs->n_slots * sizeof(*cs->slots));
+	free(cs);
+}
+
+struct mqt_slots
+mqt_conns_slots(const struct mqt_conns *cs)
+{
+	return (struct mqt_slots){ cs->slots, sizeof(*cs->slots), cs->n_slots };
+}
+
+const struct mqt_conns_gauges *
+mqt_conns_gauges(const struct mqt_conns *cs)
+{
+	return &cs->gauges;
+}

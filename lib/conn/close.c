@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Closing a flow on the wire. From close_wire() on the tracker is the peer of both ends, each in
+ * the name of the other, and nothing passes (R15).
+ *
+ * Which end gets what. A v5 client gets DISCONNECT and FIN in one segment where MQTT and TCP both
+ * allow it: its stream stands at a packet boundary, it has acknowledged all that was forwarded,
+ * and its window has room. A newcomer that is refused gets a refusing CONNACK and FIN in the place
+ * of the parked one, and its broker the client's DISCONNECT and FIN, which keeps the will from
+ * being published. Everybody else gets RST: one at the last acknowledgement seen from that end and,
+ * where it differs, one at the highest byte forwarded to it, for the receiver's next expected
+ * number is one of the two unless segments are on their way (R14); what it then sends is answered
+ * by an RST at exactly its number.
+ *
+ * Life-cycle: tries at 200 ms, doubling. A DISCONNECT that is not acknowledged is repeated, and
+ * becomes RST when the tries are used up. The flow is removed when both ends are known to be done
+ * (they acknowledged our FIN and sent theirs, or sent RST), or after the last try once neither has
+ * said anything for a whole interval.
+ *
+ * Synchronisation: the worker's own.
+ * Sources: RFC 9293 §3.10.7, RFC 5961 §3.2, RFC 7323 §3.2, MQTT 5.0 §3.14.4; DESIGN.md R14-R16.
+ */
+#include "conn_private.h"
+
+#include <string.h>
+
+#define INJECT_CAP 16 /* bytes of an injected MQTT packet, at most */
+#define V3_REFUSED 0x03
+
+static const uint16_t done_flag[] = { [CLIENT] = CONN_DONE_CLIENT, [BROKER] = CONN_DONE_BROKER };
+
+/* --- segments ---------------------------------------------------------------------------------- */
+
+static uint16_t
+window_of(const struct stream *s)
+{
+	uint32_t room = mqt_seq_cmp(s->edge, s->ack) > 0 ? (s->edge - s->ack) >> s->wscale : 0;
+
+	return (uint16_t)RTE_MIN(room, (uint32_t)UINT16_MAX);
+}
+
+/* Sends a segment to one end, in the name of the other. */
+static void
+send_segment(struct mqt_conns *cs, const struct conn *c, enum side to, unsigned flags, uint32_t seq,
+		const uint8_t *payload, size_t len) MQT_REQUIRES(mqt_role_worker)
+{
+	const struct stream *from = &c->stream[opposite(to)], *peer = &c->stream[to];
+	struct mqt_endpoint end[2];
+	struct mqt_segment seg = {
+		.l2_len = c->l2_len[opposite(to)],
+		.tcp_flags = (uint8_t)flags,
+		.has_ts = !!(c->flags & CONN_TS),
+		.window = window_of(from),
+		.seq = seq,
+		.ack = peer->next,
+		.ts_val = from->ts_val + (cs->now_ms - from->seen_ms),
+		.ts_ecr = peer->ts_val,
+		.payload = payload,
+		.payload_len = (uint16_t)len,
+	};
+	struct rte_mbuf *m;
+
+	memcpy(seg.l2, c->l2[opposite(to)], MQT_L2_MAX);
+	conn_endpoints(cs, c, &end[CLIENT], &end[BROKER]);
+	seg.src = end[opposite(to)];
+	seg.dst = end[to];
+	m = mqt_segment_build(cs->pool, &seg);
+	if (!m) {
+		count(cs, MQT_W_NO_MBUF);
+		return;
+	}
+	mqt_tx_push(cs->tx, (uint16_t)(2 * c->pair + to), m, NULL, 0);
+}
+
+static void
+send_rst(struct mqt_conns *cs, const struct conn *c, enum side to, uint32_t seq)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	count(cs, MQT_W_INJECTED_RST);
+	send_segment(cs, c, to, MQT_TCP_RST | MQT_TCP_ACK, seq, NULL, 0);
+}
+
+/* The MQTT packet that was injected in the name of @p from. @return its length. */
+static size_t
+injected_packet(const struct conn *c, enum side from, uint8_t buf[INJECT_CAP])
+{
+	struct mqt_mqtt_connack connack = { .code = c->inj_code[from] };
+
+	switch (c->stream[from].injected) {
+	case INJECT_DISCONNECT:
+		return mqt_mqtt_disconnect_encode(buf, INJECT_CAP, c->version, c->inj_code[from]);
+	case INJECT_CONNACK:
+		return mqt_mqtt_connack_encode(buf, INJECT_CAP, c->version, &connack);
+	default:
+		return 0;
+	}
+}
+
+/* Behind the last number that was sent in the name of @p from, its FIN included. */
+static uint32_t
+injected_end(const struct conn *c, enum side from)
+{
+	const struct stream *s = &c->stream[from];
+	uint8_t buf[INJECT_CAP];
+
+	if (s->injected == INJECT_RST)
+		return s->end;
+	return s->end + (uint32_t)injected_packet(c, from, buf) + 1;
+}
+
+/* Sends, or repeats, what one end is to get. */
+static void
+inject(struct mqt_conns *cs, const struct conn *c, enum side to) MQT_REQUIRES(mqt_role_worker)
+{
+	const struct stream *from = &c->stream[opposite(to)], *peer = &c->stream[to];
+	uint8_t buf[INJECT_CAP];
+	size_t len;
+
+	if (from->injected == INJECT_RST) {
+		send_rst(cs, c, to, peer->ack);
+		if (from->end != peer->ack)
+			send_rst(cs, c, to, from->end);
+		return;
+	}
+	len = injected_packet(c, opposite(to), buf);
+	count(cs,
+			from->injected == INJECT_CONNACK ? MQT_W_INJECTED_CONNACK
+							 : MQT_W_INJECTED_DISCONNECT);
+	count(cs, MQT_W_INJECTED_FIN);
+	send_segment(cs, c, to, MQT_TCP_FIN | MQT_TCP_PSH | MQT_TCP_ACK, from->end, buf, len);
+}
+
+/* --- begin ------------------------------------------------------------------------------------- */
+
+/* Whether the peer can take a packet right behind what it has: nothing on the way, room for it. */
+static bool
+has_room(const struct conn *c, enum side from)
+{
+	const struct stream *s = &c->stream[from], *peer = &c->stream[opposite(from)];
+
+	return peer->ack == s->end && !(s->flags & STREAM_FIN) &&
+			mqt_seq_cmp(s->end + INJECT_CAP, peer->edge) <= 0;
+}
+
+/* Whether an MQTT packet may follow in the name of @p from. */
+static bool
+can_speak(const struct conn *c, enum side from)
+{
+	const struct stream *s = &c->stream[from];
+
+	return !(s->flags & STREAM_LOST) && s->held == NO_INDEX && s->next == s->end &&
+			mqt_mqtt_cursor_at_boundary(&s->cursor) && has_room(c, from);
+}
+
+static void
+choose(struct conn *c, enum close_how how)
+{
+	struct stream *client = &c->stream[CLIENT], *broker = &c->stream[BROKER];
+	bool v5 = c->version == 5;
+
+	client->injected = broker->injected = INJECT_RST;
+	if ((how == CLOSE_KICK || how == CLOSE_DISCARD) && v5 && can_speak(c, BROKER)) {
+		broker->injected = INJECT_DISCONNECT;
+		c->inj_code[BROKER] = how == CLOSE_KICK ? MQT_MQTT_RC_ADMINISTRATIVE
+							: MQT_MQTT_RC_TAKEN_OVER;
+	}
+	if (how != CLOSE_REFUSE || !c->hs)
+		return;
+	if (broker->end == c->hs->reply_begin && has_room(c, BROKER)) {
+		broker->injected = INJECT_CONNACK;
+		c->inj_code[BROKER] = v5 ? MQT_MQTT_RC_SERVER_BUSY : V3_REFUSED;
+	}
+	if (can_speak(c, CLIENT)) {
+		client->injected = INJECT_DISCONNECT;
+		c->inj_code[CLIENT] = MQT_MQTT_RC_SUCCESS;
+	}
+}
+
+/* What was held without a gap has come: we acknowledge it, for nobody else will. */
+static void
+take_held(struct mqt_conns *cs, struct stream *s)
+{
+	for (const struct hold *h = hold_at(cs, s->held); h; h = hold_at(cs, h->next)) {
+		if (mqt_seq_cmp(h->view.seq, s->next) > 0)
+			break;
+		if (mqt_seq_cmp(seg_end(&h->view), s->next) > 0)
+			s->next = seg_end(&h->view);
+		if (h->view.tcp_flags & MQT_TCP_FIN)
+			s->flags |= STREAM_FIN;
+	}
+	hold_drop(cs, s);
+}
+
+void
+close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how)
+{
+	choose(c, how);
+	take_held(cs, &c->stream[CLIENT]);
+	take_held(cs, &c->stream[BROKER]);
+	handshake_end(cs, c);
+	conn_set_state(cs, c, MQT_CONN_CLOSING);
+	c->flags |= CONN_INJECTED;
+	c->flags &= (uint16_t) ~(CONN_HEARD | CONN_DONE_CLIENT | CONN_DONE_BROKER);
+	c->tries = 0;
+	inject(cs, c, CLIENT);
+	inject(cs, c, BROKER);
+	conn_arm(cs, c, CLOSE_RETRY_NS);
+}
+
+/* --- answers ----------------------------------------------------------------------------------- */
+
+static void
+done(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_role_worker)
+{
+	c->flags |= done_flag[side];
+	if (c->flags & CONN_DONE_CLIENT && c->flags & CONN_DONE_BROKER)
+		conn_remove(cs, c);
+}
+
+static void
+answer_rst(struct mqt_conns *cs, struct conn *c, enum side to, const struct mqt_pkt *v)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	if (!(v->tcp_flags & MQT_TCP_ACK))
+		return;
+	count(cs, MQT_W_CHALLENGE_ANSWERED);
+	send_rst(cs, c, to, v->ack);
+}
+
+/* A segment from an end that got a FIN. */
+static void
+answer_fin(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_pkt *v)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *peer = &c->stream[side], *from = &c->stream[opposite(side)];
+
+	if (v->payload_len > 0 && mqt_seq_cmp(v->seq + v->payload_len, peer->next) > 0) {
+		from->injected = INJECT_RST;
+		answer_rst(cs, c, side, v);
+		return;
+	}
+	if (v->tcp_flags & MQT_TCP_FIN && !(peer->flags & STREAM_FIN) &&
+			seg_end(v) == peer->next + 1) {
+		peer->flags |= STREAM_FIN;
+		peer->next++;
+	}
+	if (v->payload_len > 0 || v->tcp_flags & MQT_TCP_FIN) {
+		count(cs, MQT_W_INJECTED_ACK);
+		send_segment(cs, c, side, MQT_TCP_ACK, injected_end(c, opposite(side)), NULL, 0);
+	}
+	if (peer->flags & STREAM_FIN && peer->ack == injected_end(c, opposite(side)))
+		done(cs, c, side);
+}
+
+void
+close_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_packet *p)
+{
+	struct stream *peer = &c->stream[side], *from = &c->stream[opposite(side)];
+	const struct mqt_pkt *v = &p->view;
+
+	count(cs, MQT_W_CLOSING_DROPPED);
+	c->flags |= CONN_HEARD;
+	if (v->tcp_flags & MQT_TCP_ACK && mqt_seq_cmp(v->ack, peer->ack) > 0 &&
+			mqt_seq_cmp(v->ack, injected_end(c, opposite(side))) <= 0)
+		peer->ack = v->ack;
+	if (v->tcp_flags & MQT_TCP_RST) {
+		if (mqt_seq_cmp(v->seq, from->ack) >= 0 && mqt_seq_cmp(v->seq, from->edge) <= 0)
+			done(cs, c, side);
+		else
+			count(cs, MQT_W_OUT_OF_WINDOW);
+	} else if (from->injected == INJECT_RST) {
+		answer_rst(cs, c, side, v);
+	} else {
+		answer_fin(cs, c, side, v);
+	}
+	rte_pktmbuf_free(p->m);
+}
+
+void
+close_timer(struct mqt_conns *cs, struct conn *c)
+{
+	bool heard = c->flags & CONN_HEARD;
+
+	c->flags &= (uint16_t)~CONN_HEARD;
+	if (c->tries >= CLOSE_TRIES && !heard) {
+		conn_remove(cs, c);
+		return;
+	}
+	if (c->tries < UINT8_MAX)
+		c->tries++;
+	for (unsigned to = 0; to < 2 && c->tries <= CLOSE_TRIES; to++) {
+		struct stream *from = &c->stream[opposite(to)];
+
+		if (c->flags & done_flag[to])
+			continue;
+		if (c->tries == CLOSE_TRIES)
+			from->injected = INJECT_RST;
+		if (from->injected == INJECT_RST ||
+				c->stream[to].ack != injected_end(c, opposite(to)))
+			inject(cs, c, to);
+	}
+	conn_arm(cs, c, CLOSE_RETRY_NS << RTE_MIN(c->tries, CLOSE_MAX_SHIFT));
+}
+
+/* --- flows without connection ------------------------------------------------------------------ */
+
+static void
+reset_unknown(struct mqt_conns *cs, const struct mqt_packet *p, bool back)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	const struct mqt_pkt *v = &p->view;
+	struct mqt_endpoint src, dst;
+	struct mqt_segment seg = {
+		.l2_len = v->l2_len,
+		.tcp_flags = MQT_TCP_RST | MQT_TCP_ACK,
+		.seq = back ? v->ack : v->seq,
+		.ack = back ? seg_end(v) : v->ack,
+	};
+	struct rte_mbuf *m;
+
+	if (v->l2_len > MQT_L2_MAX)
+		return;
+	mqt_pkt_endpoints(p->m, v, &src, &dst);
+	seg.src = back ? dst : src;
+	seg.dst = back ? src : dst;
+	memcpy(seg.l2, rte_pktmbuf_mtod(p->m, const void *), v->l2_len);
+	if (back) {
+		memcpy(seg.l2, rte_pktmbuf_mtod_offset(p->m, const uint8_t *, 6), 6);
+		memcpy(seg.l2 + 6, rte_pktmbuf_mtod(p->m, const uint8_t *), 6);
+	}
+	m = mqt_segment_build(cs->pool, &seg);
+	if (!m) {
+		count(cs, MQT_W_NO_MBUF);
+		return;
+	}
+	count(cs, MQT_W_INJECTED_RST);
+	mqt_tx_push(cs->tx, back ? p->port : p->port ^ 1, m, NULL, 0);
+}
+
+void
+close_unknown(struct mqt_conns *cs, const struct mqt_packet *p)
+{
+	if (!(p->view.tcp_flags & MQT_TCP_RST)) {
+		reset_unknown(cs, p, true);
+		reset_unknown(cs, p, false);
+	}
+	rte_pktmbuf_free(p->m);
+}

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CONN_PRIVATE_H
+#define CONN_PRIVATE_H
+
+#include "mqtrack/conn.h"
+#include "mqtrack/info.h"
+#include "mqtrack/mqtt.h"
+#include "mqtrack/wheel.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include <rte_hash.h>
+
+/*
+ * What the files of lib/conn share. Everything here belongs to one worker.
+ *
+ *   conn.c       table, slots, create and remove, dispatch of a burst
+ *   embryo.c     half-open handshakes (R13, R17, R18)
+ *   tcp.c        sequence numbers, acknowledgements, reordering, FIN and RST
+ *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
+ *   handshake.c  CONNECT and CONNACK, opening a channel, parking (R11)
+ *   close.c      closing a flow on the wire (R14, R15, R16)
+ *   message.c    the worker's side of the mailbox, the end of a channel
+ *
+ * cs is the worker's struct mqt_conns, c a connection, s and o its streams: s that of the sender
+ * of the segment in hand, o the opposite one.
+ */
+
+#define WORKER_ROLE MQT_REQUIRES(mqt_role_worker)
+#define NO_INDEX    UINT32_MAX
+
+#define TICK_NS         (10 * MQT_NS_PER_MS)
+#define CLOSE_RETRY_NS  (200 * MQT_NS_PER_MS) /* doubles with each try */
+#define CLOSE_MAX_SHIFT 4                     /* 3.2 s at most between two tries */
+#define CLOSE_TRIES     4                     /* then gone once the peers are silent */
+#define LINGER_NS       (60 * MQT_NS_PER_SEC) /* a half-closed flow without segments */
+#define DOUBT_NS        (2 * MQT_NS_PER_SEC)  /* silence that confirms a doubtful RST */
+
+/** Who sends; equals the parity of the port that a packet came in at. */
+enum side {
+	CLIENT = 0,
+	BROKER = 1,
+};
+
+enum stream_flag {
+	STREAM_FIN = 1u << 0,        /* its FIN came in order; next is behind it */
+	STREAM_LOST = 1u << 1,       /* framing not followed (any more) */
+	STREAM_DISCONNECT = 1u << 2, /* an MQTT DISCONNECT began in it */
+};
+
+/** What was injected in the name of a stream's sender. */
+enum injection {
+	INJECT_NONE = 0,
+	INJECT_RST,
+	INJECT_DISCONNECT, /* and FIN */
+	INJECT_CONNACK,    /* a refusal, and FIN */
+};
+
+/** One direction, named by its sender. */
+struct stream {
+	uint32_t next;    /* followed up to here; in CLOSING what we acknowledge */
+	uint32_t end;     /* behind the highest byte (or FIN) forwarded */
+	uint32_t ack;     /* last acknowledgement that this sender sent */
+	uint32_t edge;    /* right edge of the window that this sender offers */
+	uint32_t ts_val;  /* last timestamp, and when it came */
+	uint32_t seen_ms; /* last segment of effect */
+	struct mqt_mqtt_cursor cursor;
+	uint32_t held;    /* first hold, in the order of sequence; NO_INDEX: none */
+	uint8_t n_held;   /* holds */
+	uint8_t flags;    /* enum stream_flag */
+	uint8_t wscale;   /* of the windows that this sender offers */
+	uint8_t injected; /* enum injection */
+};
+
+enum conn_flag {
+	CONN_CLIENT_LOW = 1u << 0, /* the client is the lower end of the flow key */
+	CONN_IP6 = 1u << 1,
+	CONN_TS = 1u << 2,           /* timestamps were negotiated */
+	CONN_IN_TABLE = 1u << 3,     /* its key is in the flow table */
+	CONN_CHANNEL = 1u << 4,      /* OPEN posted; neither REFUSE nor RELEASE has come */
+	CONN_DOWN = 1u << 5,         /* DOWN posted */
+	CONN_INJECTED = 1u << 6,     /* CLOSING: nothing passes any more (R15) */
+	CONN_DOUBT = 1u << 7,        /* an RST in the window but not at a number seen */
+	CONN_DOUBT_BROKER = 1u << 8, /* it was the broker's */
+	CONN_HEARD = 1u << 9,        /* CLOSING: a segment came since the last try */
+	CONN_DONE_CLIENT = 1u << 10, /* CLOSING: the client knows that it is over */
+	CONN_DONE_BROKER = 1u << 11,
+};
+
+/** Where a handshake stands; from a bounded pool, free once CONNECTED and CONNECT acknowledged. */
+struct handshake {
+	uint8_t *connect; /* the client's bytes up to the end of CONNECT */
+	uint8_t *reply;   /* the broker's bytes from the begin of its unfinished packet */
+	uint32_t connect_len, connect_cap;
+	uint32_t connect_tried; /* length at the last attempt to parse */
+	uint32_t reply_len, reply_cap;
+	uint32_t reply_begin; /* sequence number of reply[0] */
+	uint32_t reply_skip;  /* bytes of an AUTH still to come */
+	uint32_t base;        /* sequence number of connect[0] */
+	uint32_t link;        /* next free */
+};
+
+struct conn {
+	/* hot: what each packet touches */
+	struct mqt_slot slot; /* first member, see slot.h */
+	struct stream stream[2];
+	struct handshake *hs;
+	uint32_t gen;
+	uint32_t index;
+	uint16_t flags; /* enum conn_flag */
+	uint8_t state;  /* enum mqt_conn_state */
+	uint8_t version;
+	uint8_t pair; /* of ports */
+	uint8_t tries;
+	uint16_t listener;
+
+	/* cold: what injection and timers need */
+	struct mqt_timer timer;
+	int32_t key_pos; /* of its key in the flow table */
+	uint32_t isn[2];
+	uint32_t link;       /* in the FIFO of quiet or free slots */
+	uint32_t quiet_ms;   /* when it began to rest */
+	uint8_t inj_code[2]; /* MQTT code of what was injected */
+	uint8_t l2_len[2];
+	uint8_t l2[2][MQT_L2_MAX]; /* link header as that sender's frames had it */
+};
+
+static_assert(offsetof(struct conn, slot) == 0, "slots are found by their connection");
+static_assert(offsetof(struct conn, timer) <= 192, "hot part: three cache lines");
+static_assert(sizeof(struct conn) <= 320, "budget of a connection");
+
+/** An mbuf that waits. */
+struct hold {
+	struct rte_mbuf *m;
+	struct mqt_pkt view;
+	uint32_t next;
+	uint16_t port;  /* it came in here */
+	bool forwarded; /* a reference only: it has left */
+};
+
+/** A half-open handshake. */
+struct embryo {
+	struct mqt_flow_key key;
+	uint64_t hash;
+	uint64_t seen_ns;
+	uint8_t *syn_data; /* payload of the SYN (R18), NULL: none */
+	uint32_t syn_data_len;
+	uint32_t isn[2];
+	uint32_t edge;         /* of the broker's window */
+	uint16_t window;       /* of the SYN */
+	uint32_t ts_val[2];    /* of SYN and SYN/ACK */
+	uint32_t chain;        /* next in its bucket */
+	uint32_t newer, older; /* by age; newer also links free ones */
+	uint16_t listener;
+	uint8_t used, answered; /* answered: a valid SYN/ACK came */
+	uint8_t ip6, client_low, pair;
+	uint8_t has_ts, has_wscale, mptcp; /* what both sides want so far */
+	uint8_t wscale[2];
+	uint8_t l2_len[2];
+	uint8_t l2[2][MQT_L2_MAX];
+};
+
+struct fifo {
+	uint32_t head, tail; /* slot indices; NO_INDEX: empty */
+};
+
+struct mqt_conns {
+	/* immutable after create */
+	const struct mqt_config *config;
+	const struct mqt_clock *clock;
+	const struct mqt_hash_key *hash_key;
+	struct mqt_mailbox *mailbox;
+	struct mqt_tx *tx;
+	struct rte_mempool *pool;
+	_Atomic uint64_t *counters;
+	unsigned worker;
+	bool any_fail_closed;
+	uint8_t parked_max, reorder_max; /* a flow */
+	struct rte_hash *table[2];       /* IPv4, IPv6 */
+	struct mqt_wheel *wheel;
+	struct conn *slots;
+	uint32_t n_slots;
+	struct hold *holds;
+	uint32_t n_holds;
+	struct handshake *handshakes;
+	uint32_t n_handshakes;
+	struct embryo *embryos;
+	uint32_t n_embryos, n_buckets, max_syn_data;
+	uint32_t *buckets;
+
+	/* owner only */
+	uint64_t now_ns;
+	uint32_t now_ms;
+	bool added;       /* a flow was added in this burst */
+	uint32_t n_fresh; /* slots never used begin here */
+	struct fifo free, quiet;
+	uint32_t free_hold, fresh_hold, free_handshake, fresh_handshake;
+	uint32_t free_embryo, fresh_embryo, oldest_embryo, newest_embryo, n_syn_data;
+	struct mqt_conns_gauges gauges;
+};
+
+static inline void
+count(struct mqt_conns *cs, enum mqt_worker_counter counter)
+{
+	mqt_counter_add(&cs->counters[counter], 1);
+}
+
+static inline void
+gauge_add(_Atomic uint32_t *gauge, int n)
+{
+	atomic_store_explicit(gauge,
+			atomic_load_explicit(gauge, memory_order_relaxed) + (uint32_t)n,
+			memory_order_relaxed);
+}
+
+static inline enum side
+opposite(enum side side)
+{
+	return side == CLIENT ? BROKER : CLIENT;
+}
+
+/** Sequence number behind a segment: payload and FIN. */
+static inline uint32_t
+seg_end(const struct mqt_pkt *v)
+{
+	return v->seq + v->payload_len + !!(v->tcp_flags & MQT_TCP_FIN);
+}
+
+static inline mqt_chan_id
+conn_chan(const struct mqt_conns *cs, const struct conn *c)
+{
+	return mqt_chan_id_make(cs->config->node_id, cs->worker, c->index, c->gen);
+}
+
+static inline uint64_t
+conn_killed_word(const struct conn *c)
+{
+	return mqt_slot_word(c->gen, MQT_SLOT_KILLED);
+}
+
+/** Whether the control lcore has killed it: nothing of it may leave any more (R5). */
+static inline bool
+conn_is_killed(const struct conn *c)
+{
+	/* acquire: pairs with the exchange in mqt_slot_leave() */
+	return atomic_load_explicit(&c->slot.word, memory_order_acquire) == conn_killed_word(c);
+}
+
+/** Sends on what came in at @p port. Ownership: @p m is gone. */
+static inline WORKER_ROLE void
+conn_forward(struct mqt_conns *cs, struct conn *c, uint16_t port, struct rte_mbuf *m)
+{
+	mqt_tx_push(cs->tx, port ^ 1, m, &c->slot.word, conn_killed_word(c));
+}
+
+/* --- conn.c ------------------------------------------------------------------------------------ */
+
+/** Looks a flow up. */
+struct conn *conn_lookup(
+		struct mqt_conns *cs, const struct mqt_flow_key *key, uint64_t hash, bool ip6);
+
+/**
+ * Makes a connection of an embryo and puts it in the table; an older flow of that key has been
+ * removed before. @return NULL: no slot or no room, counted.
+ */
+struct conn *conn_create(struct mqt_conns *cs, const struct embryo *e) WORKER_ROLE;
+
+/** The flow is over: forgets it, and its slot once the control lcore has (R1). */
+void conn_remove(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** The slot may rest and be used again. */
+void conn_slot_quiet(struct mqt_conns *cs, struct conn *c);
+
+void conn_set_state(struct mqt_conns *cs, struct conn *c, enum mqt_conn_state state);
+
+/** (Re-)arms the connection's one timer @p after_ns from now. */
+void conn_arm(struct mqt_conns *cs, struct conn *c, uint64_t after_ns);
+
+/** Client and broker. */
+void conn_endpoints(const struct mqt_conns *cs, const struct conn *c, struct mqt_endpoint *client,
+		struct mqt_endpoint *broker);
+
+bool conn_fail_closed(const struct mqt_conns *cs, const struct conn *c);
+
+/** From now on it only passes, with everything that was held: no channel, not followed. */
+void conn_pass(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** It cannot be tracked, for the reason @p why: passes or is reset, as its listener says (I10). */
+void conn_untracked(struct mqt_conns *cs, struct conn *c, enum mqt_worker_counter why) WORKER_ROLE;
+
+/* --- embryo.c ---------------------------------------------------------------------------------- */
+
+int embryo_init(struct mqt_conns *cs);
+void embryo_fini(struct mqt_conns *cs);
+
+/** A SYN from outside. It passes, whatever is known of its flow. */
+void embryo_syn(struct mqt_conns *cs, const struct mqt_packet *p, const struct conn *c) WORKER_ROLE;
+
+/**
+ * A SYN/ACK from inside. @param c the flow's older incarnation, or NULL.
+ * @return true: it answers an embryo and passes; @p c is over then.
+ */
+bool embryo_synack(struct mqt_conns *cs, const struct mqt_packet *p, struct conn *c) WORKER_ROLE;
+
+/**
+ * A segment of a flow without connection.
+ * @param taken set where the packet was dropped.
+ * @return the connection that begins with it, which has yet to judge it; or NULL.
+ */
+struct conn *embryo_ack(struct mqt_conns *cs, const struct mqt_packet *p, bool *taken) WORKER_ROLE;
+
+/** Forgets what is too old. @return how many. */
+unsigned embryo_expire(struct mqt_conns *cs, unsigned budget);
+
+/* --- hold.c ------------------------------------------------------------------------------------ */
+
+int hold_init(struct mqt_conns *cs, uint32_t n);
+void hold_fini(struct mqt_conns *cs);
+
+/** Puts it in its place by sequence, behind equal ones. @return false: no room; @p m stays. */
+bool hold_add(struct mqt_conns *cs, struct stream *s, struct rte_mbuf *m, const struct mqt_pkt *v,
+		uint16_t port, bool forwarded);
+
+/** Takes the first one out. @return false: none. Ownership: out->m is the caller's. */
+bool hold_pop(struct mqt_conns *cs, struct stream *s, struct hold *out);
+
+/** Drops all. */
+void hold_drop(struct mqt_conns *cs, struct stream *s);
+
+/** Whether the bytes that both segments have are the same. */
+bool hold_agrees(const struct hold *h, const struct rte_mbuf *m, const struct mqt_pkt *v);
+
+static inline struct hold *
+hold_at(const struct mqt_conns *cs, uint32_t index)
+{
+	return index == NO_INDEX ? NULL : &cs->holds[index];
+}
+
+/* --- tcp.c ------------------------------------------------------------------------------------- */
+
+/** A segment of a flow that passes: CONNECTED, OPAQUE, or CLOSING by its own ends. */
+void tcp_input(struct mqt_conns *cs, struct conn *c, enum side side,
+		const struct mqt_packet *p) WORKER_ROLE;
+
+/** What the segment says of its sender: acknowledgement, window, timestamp, time. */
+void tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf *m,
+		const struct mqt_pkt *v) WORKER_ROLE;
+
+/** Payload or FIN: forwards and follows it, or keeps it behind a gap. Ownership: @p m is taken. */
+void tcp_stream(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+		const struct mqt_pkt *v, uint16_t port) WORKER_ROLE;
+
+/** Follows bytes that come next in the stream. */
+void tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
+		uint32_t len) WORKER_ROLE;
+
+/** An RST: passes, and ends the flow where the receiver can take it. Ownership: taken. */
+void tcp_rst(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+		const struct mqt_pkt *v, uint16_t port) WORKER_ROLE;
+
+/** The client closed before it was admitted; now it is, and the channel ends. */
+void tcp_client_closed(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** Removes the flow where both ends have closed and know it. */
+void tcp_maybe_done(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** Framing is not followed from here on. */
+void tcp_lose(struct mqt_conns *cs, struct stream *s);
+
+/** Time since the last segment of either side, ms. */
+uint32_t tcp_silent_ms(const struct mqt_conns *cs, const struct conn *c);
+
+/* --- handshake.c ------------------------------------------------------------------------------- */
+
+int handshake_init(struct mqt_conns *cs);
+void handshake_fini(struct mqt_conns *cs);
+
+/** Gives a new connection its handshake. @return false: none is free. */
+bool handshake_begin(struct mqt_conns *cs, struct conn *c);
+void handshake_end(struct mqt_conns *cs, struct conn *c);
+
+/** A segment in EMBRYONIC, CONNECTING or OPENING. */
+void handshake_input(struct mqt_conns *cs, struct conn *c, enum side side,
+		const struct mqt_packet *p) WORKER_ROLE;
+
+/**
+ * Bytes of the client, in order, while CONNECT is not complete.
+ * @return how many of them are the handshake's; the rest is behind CONNECT.
+ */
+uint32_t handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *data,
+		uint32_t len) WORKER_ROLE;
+
+/** Whether the segment repeats a byte of CONNECT with another content (I12). */
+bool handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v);
+
+/** The broker has acknowledged: CONNECT need not be kept any longer once CONNECTED. */
+void handshake_acknowledged(struct mqt_conns *cs, struct conn *c);
+
+/** Releases what is parked. */
+void handshake_release(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** The newcomer cannot be admitted: passes untracked or is refused, as its listener says. */
+void handshake_unadmitted(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** The wait for GRANT has taken too long (R7). */
+void handshake_opening_timeout(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/* --- close.c ----------------------------------------------------------------------------------- */
+
+enum close_how {
+	CLOSE_RESET,   /* both ends by RST */
+	CLOSE_KICK,    /* v5 client: DISCONNECT 0x98 where possible */
+	CLOSE_DISCARD, /* v5 client: DISCONNECT 0x8E where possible */
+	CLOSE_REFUSE,  /* refusing CONNACK to the client, DISCONNECT to the broker where possible */
+};
+
+/** Closes the flow on the wire: from now on the tracker is the peer of both ends (R15). */
+void close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how) WORKER_ROLE;
+
+/** A segment of a flow so closed. Ownership: taken. */
+void close_input(struct mqt_conns *cs, struct conn *c, enum side side,
+		const struct mqt_packet *p) WORKER_ROLE;
+
+/** Tries again, or is done. */
+void close_timer(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** Resets a flow without connection at both ends, from one packet of it, and drops the packet. */
+void close_unknown(struct mqt_conns *cs, const struct mqt_packet *p) WORKER_ROLE;
+
+/* --- message.c --------------------------------------------------------------------------------- */
+
+/**
+ * The channel is over: slot CLOSED, DOWN posted, once. Nothing where there is no channel.
+ * @return false: it had been killed; DOWN says so, and the caller must let nothing out.
+ */
+bool channel_down(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason) WORKER_ROLE;
+
+/** Found killed: closes the flow on the wire, posts DOWN. */
+void channel_killed(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+void channel_post(struct mqt_conns *cs, struct conn *c, enum mqt_msg_type type,
+		enum mqt_reason reason) WORKER_ROLE;
+
+#endif

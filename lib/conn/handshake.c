@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From the TCP handshake to CONNACK: reading CONNECT, finding CONNACK, opening the channel, and
+ * parking what the broker sends until the control lcore has decided.
+ *
+ * Life-cycle: a connection that begins gets a struct handshake from a bounded pool. EMBRYONIC: the
+ * client's bytes are copied until CONNECT is complete; they leave for the broker as they come.
+ * CONNECTING: the broker's segments go through the list of holds of its stream. AUTH passes; from
+ * the first byte of what may be CONNACK on they stay there (R11). A refusal passes. A success
+ * fixes what is known of the client (struct mqt_info), and OPEN gives it to the control lcore:
+ * OPENING. GRANT releases the list in its order, with FIN and RST in their place. The handshake is
+ * given back when the connection is CONNECTED and the broker has acknowledged CONNECT: until then
+ * its bytes are kept, and a segment that repeats one of them with another content is dropped (I12).
+ *
+ * What is not understood makes the flow opaque, or resets it where its listener fails closed.
+ * A CONNECT is parsed when it is whole, and before that only as its length doubles, so that small
+ * segments do not make it quadratic.
+ *
+ * Synchronisation: the worker's own. The info is the control lcore's from OPEN on.
+ * Sources: MQTT 3.1.1 and 5.0 §3.1, §3.2, §4.12; DESIGN.md R7, R11, R12, I10, I12.
+ */
+#include "conn_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_CAP     128
+#define PARSE_EAGERLY 16 /* up to here each byte: what is not MQTT shows early */
+#define CONNECT_FIRST (MQT_MQTT_CONNECT << 4)
+#define AUTH_FIRST    (MQT_MQTT_AUTH << 4)
+
+int
+handshake_init(struct mqt_conns *cs)
+{
+	cs->n_handshakes = cs->config->limits.max_handshakes;
+	cs->handshakes = calloc(cs->n_handshakes + 1, sizeof(*cs->handshakes));
+	cs->free_handshake = NO_INDEX;
+	return cs->handshakes ? 0 : -1;
+}
+
+void
+handshake_fini(struct mqt_conns *cs)
+{
+	free(cs->handshakes);
+}
+
+bool
+handshake_begin(struct mqt_conns *cs, struct conn *c)
+{
+	uint32_t index = cs->free_handshake;
+
+	if (index != NO_INDEX)
+		cs->free_handshake = cs->handshakes[index].link;
+	else if (cs->fresh_handshake < cs->n_handshakes)
+		index = cs->fresh_handshake++;
+	else
+		return false;
+	c->hs = &cs->handshakes[index];
+	*c->hs = (struct handshake){ .base = c->isn[CLIENT] + 1 };
+	return true;
+}
+
+void
+handshake_end(struct mqt_conns *cs, struct conn *c)
+{
+	struct handshake *hs = c->hs;
+
+	if (!hs)
+		return;
+	c->hs = NULL;
+	free(hs->connect);
+	free(hs->reply);
+	hs->connect = hs->reply = NULL;
+	hs->link = cs->free_handshake;
+	cs->free_handshake = (uint32_t)(hs - cs->handshakes);
+}
+
+static bool
+append(uint8_t **buf, uint32_t *len, uint32_t *cap, const uint8_t *data, uint32_t n)
+{
+	uint32_t want = *cap ? *cap : FIRST_CAP;
+	uint8_t *grown;
+
+	while (want < *len + n)
+		want *= 2;
+	if (want != *cap) {
+		grown = realloc(*buf, want);
+		if (!grown)
+			return false;
+		*buf = grown;
+		*cap = want;
+	}
+	memcpy(*buf + *len, data, n);
+	*len += n;
+	return true;
+}
+
+/* --- CONNECT ----------------------------------------------------------------------------------- */
+
+/* What the bytes so far are: OK a whole CONNECT, BAD with the counter that names why. */
+static enum mqt_parse
+connect_try(struct mqt_conns *cs, struct handshake *hs, struct mqt_mqtt_connect *out,
+		uint32_t *want, enum mqt_worker_counter *why)
+{
+	struct mqt_mqtt_header header;
+	enum mqt_mqtt_error error = MQT_MQTT_E_NONE;
+	enum mqt_parse r;
+
+	*why = MQT_W_OPAQUE_PROTOCOL;
+	if (hs->connect[0] != CONNECT_FIRST)
+		return MQT_PARSE_BAD;
+	*why = MQT_W_OPAQUE_MALFORMED;
+	*want = hs->connect_len + 1;
+	r = mqt_mqtt_header_parse(hs->connect, hs->connect_len, &header, &error);
+	if (r != MQT_PARSE_OK)
+		return r;
+	*want = header.len + header.remaining;
+	if (hs->connect_len < *want && hs->connect_len > PARSE_EAGERLY &&
+			hs->connect_len < 2 * hs->connect_tried)
+		return MQT_PARSE_MORE;
+	hs->connect_tried = hs->connect_len;
+	r = mqt_mqtt_connect_parse(hs->connect, hs->connect_len, out, &error);
+	if (r == MQT_PARSE_BAD && error == MQT_MQTT_E_PROTOCOL)
+		*why = MQT_W_OPAQUE_PROTOCOL;
+	if (r == MQT_PARSE_MORE && *want > cs->config->limits.connect_max_bytes) {
+		*why = MQT_W_OPAQUE_OVERSIZE;
+		return MQT_PARSE_BAD;
+	}
+	return r == MQT_PARSE_MORE && hs->connect_len >= *want ? MQT_PARSE_BAD : r;
+}
+
+uint32_t
+handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *data, uint32_t len)
+{
+	struct handshake *hs = c->hs;
+	struct mqt_mqtt_connect connect;
+	enum mqt_worker_counter why = MQT_W_NO_MEMORY;
+	enum mqt_parse r = MQT_PARSE_MORE;
+	uint32_t used = 0, want = hs->connect_len + 1;
+
+	if (hs->connect_len > 0)
+		r = connect_try(cs, hs, &connect, &want, &why);
+	while (used < len && r == MQT_PARSE_MORE) {
+		uint32_t n = RTE_MIN(len - used, want - hs->connect_len);
+
+		if (!append(&hs->connect, &hs->connect_len, &hs->connect_cap, data + used, n)) {
+			r = MQT_PARSE_BAD;
+			why = MQT_W_NO_MEMORY;
+			break;
+		}
+		used += n;
+		r = connect_try(cs, hs, &connect, &want, &why);
+	}
+	if (r == MQT_PARSE_BAD) {
+		conn_untracked(cs, c, why);
+		return len;
+	}
+	if (r == MQT_PARSE_OK) {
+		c->version = connect.version;
+		count(cs, MQT_W_CONNECT);
+		mqt_slot_count(&c->slot, MQT_RECV_PKT, 1);
+		conn_set_state(cs, c, MQT_CONN_CONNECTING);
+	}
+	return used;
+}
+
+bool
+handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v)
+{
+	const struct handshake *hs = c->hs;
+	uint32_t at, end;
+
+	if (!hs)
+		return false;
+	at = mqt_seq_cmp(v->seq, hs->base) > 0 ? v->seq : hs->base;
+	end = v->seq + v->payload_len;
+	if (mqt_seq_cmp(end, hs->base + hs->connect_len) > 0)
+		end = hs->base + hs->connect_len;
+	while (mqt_seq_cmp(at, end) < 0) {
+		uint32_t len;
+		const uint8_t *data = mqt_pkt_payload_at(m, v, at - v->seq, &len);
+
+		len = RTE_MIN(len, end - at);
+		if (len == 0 || memcmp(data, hs->connect + (at - hs->base), len) != 0)
+			return true;
+		at += len;
+	}
+	return false;
+}
+
+void
+handshake_acknowledged(struct mqt_conns *cs, struct conn *c)
+{
+	const struct handshake *hs = c->hs;
+
+	if (c->state < MQT_CONN_CONNECTED)
+		return;
+	if (mqt_seq_cmp(c->stream[BROKER].ack, hs->base + hs->connect_len) >= 0)
+		handshake_end(cs, c);
+}
+
+/* --- CONNACK ----------------------------------------------------------------------------------- */
+
+static struct mqt_digest
+client_digest(struct mqt_conns *cs, const struct conn *c, struct mqt_info *info)
+{
+	if (info->flags & MQT_INFO_ANONYMOUS)
+		return mqt_digest_anonymous(cs->hash_key, conn_chan(cs, c));
+	return mqt_digest_client(cs->hash_key, info->domain,
+			info->flags & MQT_INFO_ASSIGNED ? &info->broker : NULL,
+			mqt_info_clientid(info), info->clientid_len);
+}
+
+static uint16_t
+info_flags(const struct mqt_mqtt_connect *connect, const struct mqt_mqtt_connack *connack)
+{
+	unsigned flags = 0;
+
+	if (connect->clean_start)
+		flags |= MQT_INFO_CLEAN_START;
+	if (connack->session_present)
+		flags |= MQT_INFO_SESSION_PRESENT;
+	if (connect->has_username)
+		flags |= MQT_INFO_HAS_USERNAME;
+	if (connect->version == 5)
+		flags |= MQT_INFO_HAS_EXPIRY; /* absent is 0, MQTT 5.0 §3.1.2.11.2 */
+	if (connect->clientid.len == 0)
+		flags |= connack->assigned_clientid.len ? MQT_INFO_ASSIGNED : MQT_INFO_ANONYMOUS;
+	if (connect->has_will)
+		flags |= MQT_INFO_HAS_WILL;
+	if (connect->bridge)
+		flags |= MQT_INFO_BRIDGE;
+	return (uint16_t)flags;
+}
+
+/* All that is known of the client. @return NULL: no memory. */
+static struct mqt_info *
+info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_connack *connack)
+{
+	struct mqt_mqtt_connect connect;
+	struct mqt_bytes id;
+	struct mqt_info *info;
+
+	if (mqt_mqtt_connect_parse(c->hs->connect, c->hs->connect_len, &connect, NULL) !=
+			MQT_PARSE_OK)
+		return NULL;
+	id = connect.clientid.len ? connect.clientid : connack->assigned_clientid;
+	info = calloc(1, sizeof(*info) + id.len + connect.username.len);
+	if (!info)
+		return NULL;
+	conn_endpoints(cs, c, &info->peer, &info->broker);
+	info->flags = info_flags(&connect, connack);
+	info->expiry_sec = connack->has_expiry ? connack->expiry_sec : connect.expiry_sec;
+	info->keepalive_sec =
+			connack->has_keepalive ? connack->keepalive_sec : connect.keepalive_sec;
+	info->clientid_len = (uint16_t)id.len;
+	info->username_len = (uint16_t)connect.username.len;
+	info->listener = c->listener;
+	info->domain = cs->config->listeners[c->listener].domain;
+	info->proto_ver = connect.version;
+	info->transport = MQT_TRANSPORT_TCP;
+	if (id.len)
+		memcpy(info->data, id.ptr, id.len);
+	if (connect.username.len)
+		memcpy(info->data + id.len, connect.username.ptr, connect.username.len);
+	info->digest = client_digest(cs, c, info);
+	return info;
+}
+
+static void
+channel_open(struct mqt_conns *cs, struct conn *c, struct mqt_info *info)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_msg msg = {
+		.type = MQT_MSG_OPEN,
+		.chan = conn_chan(cs, c),
+		.stamp_ns = cs->now_ns,
+		.info = info,
+	};
+
+	c->flags |= CONN_CHANNEL;
+	/* release: who learns of this channel by the message finds it live */
+	atomic_store_explicit(
+			&c->slot.word, mqt_slot_word(c->gen, MQT_SLOT_LIVE), memory_order_release);
+	mqt_mailbox_post_control(cs->mailbox, &msg);
+	count(cs, MQT_W_OPENS);
+	conn_set_state(cs, c, MQT_CONN_OPENING);
+	conn_arm(cs, c, cs->config->limits.opening_ms * MQT_NS_PER_MS);
+}
+
+/* What the broker's bytes so far mean. */
+enum reply {
+	REPLY_PASSES, /* no CONNACK in them */
+	REPLY_WAITS,  /* a part of one */
+	REPLY_DONE,   /* the connection has another state */
+};
+
+static enum reply
+connack_success(struct mqt_conns *cs, struct conn *c, const struct mqt_mqtt_connack *connack)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_info *info = info_create(cs, c, connack);
+
+	if (!info) {
+		conn_untracked(cs, c, MQT_W_NO_MEMORY);
+		return REPLY_DONE;
+	}
+	/* what is behind CONNACK is followed when it is released */
+	c->stream[BROKER].next = c->hs->reply_begin + connack->packet_len;
+	mqt_slot_count(&c->slot, MQT_SEND_PKT, 1);
+	mqt_slot_count(&c->slot, MQT_SEND_OCT, connack->packet_len);
+	if (connack->packet_len == c->hs->reply_len)
+		mqt_slot_count(&c->slot, MQT_SEND_CNT, 1);
+	channel_open(cs, c, info);
+	return REPLY_DONE;
+}
+
+static enum reply
+reply_connack(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+{
+	struct handshake *hs = c->hs;
+	struct mqt_mqtt_connack connack;
+	struct mqt_mqtt_header header;
+	enum mqt_mqtt_error error;
+
+	switch (mqt_mqtt_connack_parse(hs->reply, hs->reply_len, c->version, &connack, &error)) {
+	case MQT_PARSE_OK:
+		if (connack.code == MQT_MQTT_RC_SUCCESS)
+			return connack_success(cs, c, &connack);
+		count(cs, MQT_W_CONNACK_REFUSED);
+		conn_pass(cs, c);
+		return REPLY_DONE;
+	case MQT_PARSE_MORE:
+		if (mqt_mqtt_header_parse(hs->reply, hs->reply_len, &header, &error) !=
+						MQT_PARSE_OK ||
+				header.remaining <= cs->config->limits.connect_max_bytes)
+			return REPLY_WAITS;
+		/* fallthrough */
+	default:
+		conn_untracked(cs, c, MQT_W_OPAQUE_MALFORMED);
+		return REPLY_DONE;
+	}
+}
+
+static void
+reply_consume(struct handshake *hs, uint32_t n)
+{
+	hs->reply_len -= n;
+	hs->reply_begin += n;
+	memmove(hs->reply, hs->reply + n, hs->reply_len);
+}
+
+static enum reply
+reply_parse(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+{
+	struct handshake *hs = c->hs;
+	struct mqt_mqtt_header header;
+
+	for (;;) {
+		uint32_t n = RTE_MIN(hs->reply_skip, hs->reply_len);
+
+		if (n > 0) {
+			hs->reply_skip -= n;
+			reply_consume(hs, n);
+		}
+		if (hs->reply_len == 0)
+			return REPLY_PASSES;
+		if (hs->reply[0] >> 4 == MQT_MQTT_CONNACK)
+			return reply_connack(cs, c);
+		if (hs->reply[0] != AUTH_FIRST || c->version != 5) {
+			count(cs, MQT_W_ANOMALY_EARLY);
+			break;
+		}
+		switch (mqt_mqtt_header_parse(hs->reply, hs->reply_len, &header, NULL)) {
+		case MQT_PARSE_MORE:
+			return REPLY_PASSES;
+		case MQT_PARSE_OK:
+			hs->reply_skip = header.len + header.remaining;
+			continue;
+		default:
+			break;
+		}
+		break;
+	}
+	conn_untracked(cs, c, MQT_W_OPAQUE_MALFORMED);
+	return REPLY_DONE;
+}
+
+/* Reads what is new in a held segment that leaves no gap. */
+static enum reply
+reply_segment(struct mqt_conns *cs, struct conn *c, const struct hold *h)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[BROKER];
+	struct handshake *hs = c->hs;
+	uint32_t off = s->next - h->view.seq, len;
+
+	if (hs->reply_len == 0 && hs->reply_skip == 0)
+		hs->reply_begin = s->next;
+	while (off < h->view.payload_len) {
+		const uint8_t *data = mqt_pkt_payload_at(h->m, &h->view, off, &len);
+
+		if (len == 0)
+			break;
+		if (!append(&hs->reply, &hs->reply_len, &hs->reply_cap, data, len)) {
+			conn_untracked(cs, c, MQT_W_NO_MEMORY);
+			return REPLY_DONE;
+		}
+		off += len;
+		s->next += len;
+	}
+	return reply_parse(cs, c);
+}
+
+/* Lets go what holds no part of a CONNACK. */
+static void
+reply_pass(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[BROKER];
+	struct hold h;
+
+	while (s->held != NO_INDEX &&
+			mqt_seq_cmp(seg_end(&hold_at(cs, s->held)->view), s->next) <= 0) {
+		hold_pop(cs, s, &h);
+		mqt_slot_count(&c->slot, MQT_SEND_CNT, 1);
+		mqt_slot_count(&c->slot, MQT_SEND_OCT, h.view.payload_len);
+		if (mqt_seq_cmp(seg_end(&h.view), s->end) > 0)
+			s->end = seg_end(&h.view);
+		conn_forward(cs, c, h.port, h.m);
+	}
+}
+
+static const struct hold *
+first_unread(const struct mqt_conns *cs, const struct stream *s)
+{
+	const struct hold *h = hold_at(cs, s->held);
+
+	while (h && mqt_seq_cmp(seg_end(&h->view), s->next) <= 0)
+		h = hold_at(cs, h->next);
+	return h && mqt_seq_cmp(h->view.seq, s->next) <= 0 ? h : NULL;
+}
+
+/* Reads on in CONNECTING as far as the broker's segments leave no gap. */
+static void
+read_reply(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[BROKER];
+	const struct hold *h;
+
+	while (c->state == MQT_CONN_CONNECTING && (h = first_unread(cs, s))) {
+		bool ends = h->view.tcp_flags & MQT_TCP_FIN;
+		enum reply r = reply_segment(cs, c, h);
+
+		if (r == REPLY_DONE)
+			return;
+		if (ends && r == REPLY_WAITS) {
+			conn_untracked(cs, c, MQT_W_OPAQUE_MALFORMED);
+			return;
+		}
+		if (ends) {
+			s->flags |= STREAM_FIN;
+			s->next++;
+		}
+		if (r == REPLY_PASSES)
+			reply_pass(cs, c);
+	}
+}
+
+/* --- parking ----------------------------------------------------------------------------------- */
+
+/* Holds a segment of the broker, or drops it. @return whether it is held. */
+static bool
+park(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
+{
+	struct stream *s = &c->stream[BROKER];
+	const struct mqt_pkt *v = &p->view;
+
+	for (struct hold *h = hold_at(cs, s->held); h; h = hold_at(cs, h->next)) {
+		if (!hold_agrees(h, p->m, v)) {
+			count(cs, MQT_W_CONFLICT);
+			rte_pktmbuf_free(p->m);
+			return false;
+		}
+		if (h->view.seq != v->seq || seg_end(&h->view) != seg_end(v) ||
+				(h->view.tcp_flags ^ v->tcp_flags) & (MQT_TCP_FIN | MQT_TCP_RST))
+			continue;
+		rte_pktmbuf_free(h->m);
+		h->m = p->m;
+		h->view = *v;
+		return false;
+	}
+	if (s->n_held >= cs->parked_max) {
+		count(cs, MQT_W_PARKED_DROPPED_FLOW);
+		rte_pktmbuf_free(p->m);
+		return false;
+	}
+	if (!hold_add(cs, s, p->m, v, p->port, false)) {
+		count(cs, MQT_W_PARKED_DROPPED_WORKER);
+		rte_pktmbuf_free(p->m);
+		return false;
+	}
+	count(cs, MQT_W_PARKED);
+	return true;
+}
+
+void
+handshake_release(struct mqt_conns *cs, struct conn *c)
+{
+	struct stream *s = &c->stream[BROKER], parked = *s;
+	struct hold h;
+
+	s->held = NO_INDEX;
+	s->n_held = 0;
+	while (hold_pop(cs, &parked, &h)) {
+		if (c->flags & CONN_INJECTED || c->state == MQT_CONN_RELEASING)
+			rte_pktmbuf_free(h.m);
+		else if (h.view.tcp_flags & MQT_TCP_RST)
+			tcp_rst(cs, c, BROKER, h.m, &h.view, h.port);
+		else
+			tcp_stream(cs, c, BROKER, h.m, &h.view, h.port);
+	}
+	if (c->hs)
+		handshake_acknowledged(cs, c);
+}
+
+void
+handshake_unadmitted(struct mqt_conns *cs, struct conn *c)
+{
+	if (conn_fail_closed(cs, c)) {
+		count(cs, MQT_W_REFUSALS);
+		close_wire(cs, c, CLOSE_REFUSE);
+		return;
+	}
+	count(cs, MQT_W_UNTRACKED_POSSIBLE_DUPLICATE);
+	conn_pass(cs, c);
+}
+
+void
+handshake_opening_timeout(struct mqt_conns *cs, struct conn *c)
+{
+	count(cs, MQT_W_OPENING_TIMEOUTS);
+	if (channel_down(cs, c, MQT_REASON_OPENING_TIMEOUT))
+		handshake_unadmitted(cs, c);
+	else
+		close_wire(cs, c, CLOSE_RESET);
+}
+
+/* --- segments ---------------------------------------------------------------------------------- */
+
+static void
+client_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	if (handshake_conflict(c, p->m, &p->view)) {
+		count(cs, MQT_W_CONFLICT);
+		rte_pktmbuf_free(p->m);
+		return;
+	}
+	tcp_stream(cs, c, CLIENT, p->m, &p->view, p->port);
+}
+
+static void
+broker_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[BROKER];
+	const struct mqt_pkt *v = &p->view;
+	bool rst = v->tcp_flags & MQT_TCP_RST;
+
+	if (!rst && mqt_seq_cmp(seg_end(v), s->end) <= 0) {
+		conn_forward(cs, c, p->port, p->m); /* a repetition of what has left */
+		return;
+	}
+	if (c->state == MQT_CONN_EMBRYONIC) {
+		if (v->payload_len > 0) {
+			count(cs, MQT_W_ANOMALY_EARLY);
+			conn_untracked(cs, c, MQT_W_OPAQUE_PROTOCOL);
+		}
+		if (c->flags & CONN_INJECTED)
+			rte_pktmbuf_free(p->m);
+		else
+			tcp_stream(cs, c, BROKER, p->m, v, p->port);
+		return;
+	}
+	if (park(cs, c, p) && c->state == MQT_CONN_CONNECTING)
+		read_reply(cs, c);
+}
+
+/* Bytes that the receiver was not seen to have room for do not get by: it might have it (I12). */
+static bool
+beyond_window(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_packet *p)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	uint32_t edge = c->stream[opposite(side)].edge;
+
+	if (mqt_seq_cmp(p->view.seq + p->view.payload_len, edge) <= 0)
+		return false;
+	count(cs, MQT_W_OUT_OF_WINDOW);
+	if (p->view.payload_len > 0)
+		rte_pktmbuf_free(p->m);
+	else
+		conn_forward(cs, c, p->port, p->m);
+	return true;
+}
+
+void
+handshake_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_packet *p)
+{
+	const struct mqt_pkt *v = &p->view;
+	uint8_t state = c->state;
+
+	if (!mqt_pkt_checksum_ok(p->m, v)) {
+		count(cs, MQT_W_BAD_CHECKSUM);
+		conn_forward(cs, c, p->port, p->m);
+		return;
+	}
+	if (v->tcp_flags & MQT_TCP_RST && (side == CLIENT || state != MQT_CONN_OPENING)) {
+		tcp_rst(cs, c, side, p->m, v, p->port);
+		return;
+	}
+	if (beyond_window(cs, c, side, p))
+		return;
+	tcp_learn(cs, c, side, p->m, v);
+	if (c->state != state) { /* it acknowledged bytes that never came by */
+		if (c->flags & CONN_INJECTED)
+			rte_pktmbuf_free(p->m);
+		else
+			tcp_input(cs, c, side, p);
+		return;
+	}
+	if (v->payload_len == 0 && !(v->tcp_flags & (MQT_TCP_FIN | MQT_TCP_RST)))
+		conn_forward(cs, c, p->port, p->m);
+	else if (side == CLIENT)
+		client_segment(cs, c, p);
+	else
+		broker_segment(cs, c, p);
+	tcp_maybe_done(cs, c);
+}

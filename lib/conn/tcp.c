@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the tracker knows of TCP. Each stream has five numbers:
+ *
+ *    ack of the peer        next               end          edge of the peer
+ *   ------|-------------------|-----------------|---------------|-------->  sequence
+ *         receiver has these  cursors have them  forwarded       may be sent
+ *
+ * A segment has an effect only where the receiver could take it: not beyond the edge, not wholly
+ * before the acknowledgement. An acknowledgement beyond end speaks of bytes that never came by.
+ *
+ * Order. Before CONNACK the client's bytes are forwarded in order only, so that what the broker
+ * reads is what was parsed (I12): a segment behind a gap waits. Later a segment behind a gap
+ * leaves at once and a reference stays for the framing cursor; a gap inside a body that is being
+ * skipped needs none. What the receiver acknowledges without it having come by is gone for the
+ * cursor: inside a body it is skipped, else the framing is lost, and identity and life-cycle go on
+ * without it.
+ *
+ * RST. The receiver's next expected number lies between the peer's ack and end, so an RST there
+ * ends the flow. One further on inside the window may be a forgery, or come behind lost segments:
+ * it is believed after a silence of DOUBT_NS, for a receiver that lives answers it by a challenge
+ * (RFC 5961 §3.2). All pass.
+ *
+ * FIN in order ends the channel; the flow goes on passing until both FINs are acknowledged.
+ *
+ * Synchronisation: the worker's own.
+ * Sources: RFC 9293 §3.10.7.4, RFC 7323 §2.3, §3.2, RFC 5961 §3.2; DESIGN.md R14, I9, I12.
+ */
+#include "conn_private.h"
+
+#include <rte_byteorder.h>
+#include <rte_memcpy.h>
+
+/* Options of a segment that carries a timestamp and nothing else: NOP NOP TS(10), RFC 7323 A. */
+#define TS_OPTIONS_BE RTE_BE32(0x0101080a)
+
+void
+tcp_lose(struct mqt_conns *cs, struct stream *s)
+{
+	hold_drop(cs, s);
+	s->flags |= STREAM_LOST;
+	if (mqt_seq_cmp(s->next, s->end) > 0)
+		s->end = s->next;
+	s->next = s->end;
+}
+
+uint32_t
+tcp_silent_ms(const struct mqt_conns *cs, const struct conn *c)
+{
+	uint32_t a = cs->now_ms - c->stream[CLIENT].seen_ms;
+	uint32_t b = cs->now_ms - c->stream[BROKER].seen_ms;
+
+	return a < b ? a : b;
+}
+
+/* --- what a segment says of its sender --------------------------------------------------------- */
+
+static void
+learn_timestamp(struct stream *s, const struct rte_mbuf *m, const struct mqt_pkt *v)
+{
+	const uint8_t *opts = rte_pktmbuf_mtod_offset(m, const uint8_t *, v->l4_off + 20);
+	uint32_t word[2];
+
+	if (v->payload_off >= v->l4_off + 32) {
+		memcpy(word, opts, sizeof(word));
+		if (word[0] == TS_OPTIONS_BE) {
+			s->ts_val = rte_be_to_cpu_32(word[1]);
+			return;
+		}
+	}
+	if (v->payload_off > v->l4_off + 20) {
+		struct mqt_tcp_options opt;
+
+		mqt_pkt_tcp_options(m, v, &opt);
+		if (opt.has_ts)
+			s->ts_val = opt.ts_val;
+	}
+}
+
+/* Bytes inside the body that is being skipped can be skipped unseen. */
+static bool
+jump(struct conn *c, enum side side, uint32_t to)
+{
+	struct stream *s = &c->stream[side];
+
+	if (s->flags & STREAM_LOST || s->cursor.skip <= to - s->next)
+		return false;
+	mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_OCT : MQT_SEND_OCT, to - s->next);
+	s->cursor.skip -= to - s->next;
+	s->next = to;
+	return true;
+}
+
+/*
+ * The peer acknowledges more of @p s than was followed.
+ * @return false: to be ignored.
+ */
+static bool
+acked_unseen(struct mqt_conns *cs, struct conn *c, enum side acker, uint32_t ack)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[opposite(acker)];
+
+	if (c->state < MQT_CONN_CONNECTED && acker == CLIENT)
+		return false; /* nobody may blind the tracker before CONNACK by a false claim */
+	if (mqt_seq_cmp(ack, c->stream[acker].edge) > 0)
+		return false; /* more than it has room for */
+	if (c->state == MQT_CONN_EMBRYONIC || c->state == MQT_CONN_CONNECTING) {
+		conn_untracked(cs, c, MQT_W_OPAQUE_GAP);
+		return false;
+	}
+	if (mqt_seq_cmp(ack, s->end) > 0)
+		s->end = ack;
+	if (s->flags & STREAM_LOST) {
+		s->next = s->end;
+	} else if (!jump(c, opposite(acker), ack)) {
+		count(cs, MQT_W_ANOMALY_GAP);
+		tcp_lose(cs, s);
+	}
+	return true;
+}
+
+static void
+learn_ack(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_pkt *v)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[side], *o = &c->stream[opposite(side)];
+	uint32_t edge;
+
+	if (!(v->tcp_flags & MQT_TCP_ACK) || mqt_seq_cmp(v->ack, s->ack) < 0)
+		return;
+	if (unlikely(mqt_seq_cmp(v->ack, o->end) > 0 || mqt_seq_cmp(v->ack, o->next) > 0) &&
+			!acked_unseen(cs, c, side, v->ack))
+		return;
+	s->ack = v->ack;
+	edge = v->ack + ((uint32_t)v->window << s->wscale);
+	if (mqt_seq_cmp(edge, s->edge) > 0)
+		s->edge = edge;
+	if (unlikely(c->hs != NULL) && side == BROKER)
+		handshake_acknowledged(cs, c);
+}
+
+void
+tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf *m,
+		const struct mqt_pkt *v)
+{
+	struct stream *s = &c->stream[side], *o = &c->stream[opposite(side)];
+
+	/* a keepalive probe repeats the number before the one expected (RFC 9293 §3.8.4) */
+	if (mqt_seq_cmp(seg_end(v), o->ack - 1) < 0)
+		return;
+	c->flags &= (uint16_t)~CONN_DOUBT;
+	s->seen_ms = cs->now_ms;
+	if (side == CLIENT)
+		atomic_store_explicit(&c->slot.seen_ns, cs->now_ns, memory_order_relaxed);
+	if (c->flags & CONN_TS)
+		learn_timestamp(s, m, v);
+	learn_ack(cs, c, side, v);
+}
+
+/* --- following bytes --------------------------------------------------------------------------- */
+
+static void
+note_seen(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_mqtt_seen *seen)
+{
+	struct stream *s = &c->stream[side];
+
+	if (seen->packets)
+		mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_PKT : MQT_SEND_PKT,
+				seen->packets);
+	if (seen->publishes)
+		mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_MSG : MQT_SEND_MSG,
+				seen->publishes);
+	if (seen->types & 1u << MQT_MQTT_DISCONNECT)
+		s->flags |= STREAM_DISCONNECT;
+	if (unlikely(seen->types & 1u << MQT_MQTT_CONNECT)) {
+		count(cs, MQT_W_ANOMALY_SECOND_CONNECT);
+		s->flags |= STREAM_LOST;
+	}
+}
+
+void
+tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
+		uint32_t len)
+{
+	struct stream *s = &c->stream[side];
+	struct mqt_mqtt_seen seen = { 0 };
+	bool whole;
+
+	if (side == CLIENT && c->state == MQT_CONN_EMBRYONIC) {
+		uint32_t n = handshake_connect_bytes(cs, c, data, len);
+
+		data += n;
+		len -= n;
+	}
+	if (len == 0 || s->flags & STREAM_LOST)
+		return;
+	whole = mqt_mqtt_cursor_feed(&s->cursor, data, len, &seen);
+	note_seen(cs, c, side, &seen);
+	if (unlikely(!whole)) {
+		count(cs, MQT_W_ANOMALY_FRAMING);
+		s->flags |= STREAM_LOST;
+	}
+}
+
+/* Follows what is new in a segment that leaves no gap. */
+static void
+take(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf *m,
+		const struct mqt_pkt *v) MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[side];
+	uint32_t off = s->flags & STREAM_LOST ? 0 : s->next - v->seq;
+
+	if (off < v->payload_len) {
+		mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_CNT : MQT_SEND_CNT, 1);
+		mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_OCT : MQT_SEND_OCT,
+				v->payload_len - off);
+	}
+	while (off < v->payload_len && !(s->flags & STREAM_LOST)) {
+		uint32_t len;
+		const uint8_t *data = mqt_pkt_payload_at(m, v, off, &len);
+
+		if (len == 0)
+			break;
+		tcp_take_bytes(cs, c, side, data, len);
+		off += len;
+	}
+	s->next = seg_end(v);
+}
+
+/* A client that has said DISCONNECT has ended it, whoever closes first. */
+static enum mqt_reason
+end_reason(const struct conn *c, enum mqt_reason reason)
+{
+	return c->stream[CLIENT].flags & STREAM_DISCONNECT ? MQT_REASON_CLIENT_DISCONNECT : reason;
+}
+
+/* The channel is over; the flow goes on. */
+static void
+half_closed(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	if (!channel_down(cs, c, reason)) {
+		close_wire(cs, c, CLOSE_RESET);
+		return;
+	}
+	conn_set_state(cs, c, MQT_CONN_CLOSING);
+	conn_arm(cs, c, LINGER_NS);
+}
+
+/* A FIN has come in order and has been forwarded. */
+static void
+fin(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[side];
+	enum mqt_reason reason = end_reason(
+			c, side == CLIENT ? MQT_REASON_CLIENT_CLOSED : MQT_REASON_BROKER_CLOSED);
+
+	s->flags |= STREAM_FIN;
+	if (c->state == MQT_CONN_OPENING && side == CLIENT) {
+		/* the newcomer is dead, and its CONNACK must not be released any more (I4) */
+		channel_down(cs, c, reason);
+		close_wire(cs, c, CLOSE_RESET);
+		return;
+	}
+	if (c->state == MQT_CONN_CONNECTED)
+		half_closed(cs, c, reason);
+}
+
+void
+tcp_client_closed(struct mqt_conns *cs, struct conn *c)
+{
+	half_closed(cs, c, end_reason(c, MQT_REASON_CLIENT_CLOSED));
+}
+
+/* Follows a segment without gap, forwards it where it has not left yet. Ownership: m is taken. */
+static void
+take_and_forward(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+		const struct mqt_pkt *v, uint16_t port, bool forwarded)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[side];
+	bool new = mqt_seq_cmp(seg_end(v), s->next) > 0;
+
+	if (new)
+		take(cs, c, side, m, v);
+	if (forwarded || c->flags & CONN_INJECTED) {
+		rte_pktmbuf_free(m);
+	} else {
+		if (mqt_seq_cmp(seg_end(v), s->end) > 0)
+			s->end = seg_end(v);
+		conn_forward(cs, c, port, m);
+	}
+	if (s->flags & STREAM_LOST && mqt_seq_cmp(s->next, s->end) < 0)
+		s->next = s->end;
+	if (new && v->tcp_flags & MQT_TCP_FIN && !(c->flags & CONN_INJECTED))
+		fin(cs, c, side);
+}
+
+static void
+drain(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[side];
+	struct hold h;
+
+	while (s->held != NO_INDEX && mqt_seq_cmp(cs->holds[s->held].view.seq, s->next) <= 0) {
+		hold_pop(cs, s, &h);
+		take_and_forward(cs, c, side, h.m, &h.view, h.port, h.forwarded);
+	}
+}
+
+/* Before CONNACK: nothing behind a gap leaves. */
+static bool
+in_order_only(const struct conn *c)
+{
+	return c->state == MQT_CONN_EMBRYONIC || c->state == MQT_CONN_CONNECTING;
+}
+
+static bool
+is_held(struct mqt_conns *cs, const struct stream *s, const struct mqt_pkt *v)
+{
+	for (const struct hold *h = hold_at(cs, s->held); h; h = hold_at(cs, h->next))
+		if (h->view.seq == v->seq && seg_end(&h->view) == seg_end(v))
+			return true;
+	return false;
+}
+
+static void
+reordered(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+		const struct mqt_pkt *v, uint16_t port) MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[side];
+	bool wait = in_order_only(c), again = is_held(cs, s, v);
+
+	if (again && wait) {
+		rte_pktmbuf_free(m); /* the copy that waits will do */
+		return;
+	}
+	if (!again && !wait && !(v->tcp_flags & MQT_TCP_FIN) && jump(c, side, seg_end(v))) {
+		take_and_forward(cs, c, side, m, v, port, false);
+		drain(cs, c, side);
+		return;
+	}
+	if (!again && (s->n_held >= cs->reorder_max || !hold_add(cs, s, m, v, port, !wait))) {
+		count(cs, MQT_W_REORDER_DROPPED);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (!again)
+		count(cs, MQT_W_REORDER_HELD);
+	if (wait)
+		return;
+	if (!again)
+		rte_pktmbuf_refcnt_update(m, 1);
+	if (mqt_seq_cmp(seg_end(v), s->end) > 0)
+		s->end = seg_end(v);
+	conn_forward(cs, c, port, m);
+}
+
+void
+tcp_stream(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+		const struct mqt_pkt *v, uint16_t port)
+{
+	struct stream *s = &c->stream[side];
+
+	if (unlikely(mqt_seq_cmp(v->seq, s->next) > 0) && !(s->flags & STREAM_LOST)) {
+		reordered(cs, c, side, m, v, port);
+		return;
+	}
+	take_and_forward(cs, c, side, m, v, port, false);
+	if (unlikely(s->held != NO_INDEX))
+		drain(cs, c, side);
+}
+
+/* --- RST and the end --------------------------------------------------------------------------- */
+
+void
+tcp_rst(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+		const struct mqt_pkt *v, uint16_t port)
+{
+	struct stream *s = &c->stream[side], *o = &c->stream[opposite(side)];
+	enum mqt_reason reason = end_reason(
+			c, side == CLIENT ? MQT_REASON_CLIENT_RESET : MQT_REASON_BROKER_RESET);
+
+	conn_forward(cs, c, port, m);
+	if (mqt_seq_cmp(v->seq, o->ack) < 0 || mqt_seq_cmp(v->seq, o->edge) > 0) {
+		count(cs, MQT_W_OUT_OF_WINDOW);
+		return;
+	}
+	if (mqt_seq_cmp(v->seq, s->end) <= 0) {
+		if (channel_down(cs, c, reason))
+			conn_remove(cs, c);
+		else
+			close_wire(cs, c, CLOSE_RESET);
+		return;
+	}
+	if (c->state < MQT_CONN_CONNECTED)
+		return; /* their own limits are short */
+	c->flags |= CONN_DOUBT;
+	c->flags &= (uint16_t)~CONN_DOUBT_BROKER;
+	if (side == BROKER)
+		c->flags |= CONN_DOUBT_BROKER;
+	conn_arm(cs, c, DOUBT_NS);
+}
+
+void
+tcp_maybe_done(struct mqt_conns *cs, struct conn *c)
+{
+	const struct stream *a = &c->stream[CLIENT], *b = &c->stream[BROKER];
+
+	if (!(a->flags & b->flags & STREAM_FIN) || c->flags & CONN_INJECTED ||
+			c->state == MQT_CONN_RELEASING)
+		return;
+	if (mqt_seq_cmp(a->ack, b->next) < 0 || mqt_seq_cmp(b->ack, a->next) < 0)
+		return;
+	/* a channel is down since the first FIN */
+	conn_remove(cs, c);
+}
+
+void
+tcp_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_packet *p)
+{
+	const struct mqt_pkt *v = &p->view;
+
+	if (unlikely(v->tcp_flags & MQT_TCP_RST)) {
+		tcp_rst(cs, c, side, p->m, v, p->port);
+		return;
+	}
+	if (unlikely(mqt_seq_cmp(v->seq, c->stream[opposite(side)].edge) > 0)) {
+		count(cs, MQT_W_OUT_OF_WINDOW);
+		conn_forward(cs, c, p->port, p->m);
+		return;
+	}
+	if (unlikely(c->hs != NULL) && side == CLIENT && handshake_conflict(c, p->m, v)) {
+		count(cs, MQT_W_CONFLICT);
+		rte_pktmbuf_free(p->m);
+		return;
+	}
+	tcp_learn(cs, c, side, p->m, v);
+	if (v->payload_len > 0 || v->tcp_flags & MQT_TCP_FIN)
+		tcp_stream(cs, c, side, p->m, v, p->port);
+	else
+		conn_forward(cs, c, p->port, p->m);
+	if (unlikely(c->stream[CLIENT].flags & c->stream[BROKER].flags & STREAM_FIN))
+		tcp_maybe_done(cs, c);
+}
