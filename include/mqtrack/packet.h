@@ -30,6 +30,7 @@ enum mqt_tcp_flag {
 	MQT_TCP_PSH = 0x08,
 	MQT_TCP_ACK = 0x10,
 	MQT_TCP_URG = 0x20,
+	MQT_TCP_FLAGS = 0x3f, /* all of them; the ECN bits beside them are not kept */
 };
 
 /** Longest link header that is understood: Ethernet and two VLAN tags. */
@@ -39,8 +40,8 @@ enum mqt_tcp_flag {
 struct mqt_pkt {
 	uint8_t kind; /* enum mqt_pkt_kind */
 	uint8_t ip_version;
-	uint8_t tcp_flags;
-	uint8_t l2_len; /* Ethernet and VLAN tags, also for OTHER where it is IP */
+	uint8_t tcp_flags; /* enum mqt_tcp_flag */
+	uint8_t l2_len;    /* Ethernet and VLAN tags, also for OTHER where it is IP */
 	uint16_t l3_off;
 	uint16_t l4_off;
 	uint16_t payload_off;
@@ -55,7 +56,9 @@ struct mqt_pkt {
 /**
  * Looks at a frame. All headers up to the end of the TCP options must lie in its first segment;
  * otherwise it is MALFORMED. IPv6 extension headers hop-by-hop, routing, destination options are
- * walked; a fragment header makes it a FRAGMENT.
+ * walked, at most 8, more are MALFORMED; a fragment header makes it a FRAGMENT; a routing header
+ * with segments left makes it OTHER, for its destination is not the flow's end. A third VLAN tag
+ * makes it OTHER.
  * @param pkt always set.
  * @return pkt->kind.
  */
@@ -96,8 +99,8 @@ _Static_assert(sizeof(struct mqt_flow_key) == 48, "hashed as bytes: no padding")
 int mqt_flow_key_of(const struct rte_mbuf *m, const struct mqt_pkt *pkt, struct mqt_flow_key *key);
 
 /**
- * Whether the TCP checksum is right: the port's verdict (ol_flags) where there is one, else
- * computed, also over several mbuf segments.
+ * Whether the TCP segment is intact: the port's verdict (ol_flags) where there is one, else the
+ * checksum computed, also over several mbuf segments.
  */
 bool mqt_pkt_checksum_ok(const struct rte_mbuf *m, const struct mqt_pkt *pkt);
 
@@ -125,7 +128,7 @@ void mqt_pkt_payload_copy(const struct rte_mbuf *m, const struct mqt_pkt *pkt, u
 
 /**
  * Payload from @p off on as far as it lies in one piece.
- * @param len set to the bytes at the returned address; 0 at the end.
+ * @param len set to the bytes at the returned address; 0 at the end, where NULL is returned.
  */
 const uint8_t *mqt_pkt_payload_at(
 		const struct rte_mbuf *m, const struct mqt_pkt *pkt, uint32_t off, uint32_t *len);
