@@ -62,7 +62,7 @@ conn_create(struct mqt_ctl *ctl, int fd)
 }
 
 void
-conn_accept(struct mqt_ctl *ctl)
+ctl_conn_accept(struct mqt_ctl *ctl)
 {
 	for (unsigned i = 0; i < CTL_ACCEPT_TURN; i++) {
 		int fd = accept4(ctl->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -82,7 +82,7 @@ conn_accept(struct mqt_ctl *ctl)
 }
 
 void
-conn_destroy(struct ctl_conn *conn)
+ctl_conn_destroy(struct ctl_conn *conn)
 {
 	rpc_abandon(conn);
 	TAILQ_REMOVE(&conn->ctl->conns, conn, entry);
@@ -94,7 +94,7 @@ conn_destroy(struct ctl_conn *conn)
 }
 
 void
-conn_find_line(struct ctl_conn *conn)
+ctl_conn_find_line(struct ctl_conn *conn)
 {
 	struct ctl_buf *in = &conn->in;
 	size_t len = in->len - in->head;
@@ -117,7 +117,7 @@ wants_input(const struct ctl_conn *conn)
 }
 
 void
-conn_read(struct ctl_conn *conn)
+ctl_conn_read(struct ctl_conn *conn)
 {
 	char chunk[CTL_READ_BYTES];
 	size_t room = (size_t)conn->ctl->p.config->control.max_request + 1 -
@@ -139,11 +139,11 @@ conn_read(struct ctl_conn *conn)
 	} else if (buf_append(&conn->in, chunk, (size_t)n) < 0) {
 		conn->dead = true;
 	}
-	conn_find_line(conn);
+	ctl_conn_find_line(conn);
 }
 
 const char *
-conn_take_line(struct ctl_conn *conn, size_t *len)
+ctl_conn_take_line(struct ctl_conn *conn, size_t *len)
 {
 	const char *line = conn->in.data + conn->in.head;
 
@@ -155,13 +155,13 @@ conn_take_line(struct ctl_conn *conn, size_t *len)
 }
 
 size_t
-conn_backlog(const struct ctl_conn *conn)
+ctl_conn_backlog(const struct ctl_conn *conn)
 {
 	return conn->out.len - conn->out.head;
 }
 
 void
-conn_gone(struct ctl_conn *conn)
+ctl_conn_gone(struct ctl_conn *conn)
 {
 	if (conn->gone)
 		return;
@@ -172,7 +172,7 @@ conn_gone(struct ctl_conn *conn)
 }
 
 void
-conn_flush(struct ctl_conn *conn)
+ctl_conn_flush(struct ctl_conn *conn)
 {
 	struct ctl_buf *out = &conn->out;
 	ssize_t n;
@@ -183,7 +183,7 @@ conn_flush(struct ctl_conn *conn)
 			MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
-			conn_gone(conn);
+			ctl_conn_gone(conn);
 		return;
 	}
 	out->head += (size_t)n;
@@ -201,29 +201,30 @@ push(struct ctl_conn *conn, int err)
 		conn->dead = true;
 		return;
 	}
-	conn_flush(conn);
-	if (conn_backlog(conn) > conn->ctl->p.config->control.max_backlog) {
-		RTE_LOG(INFO, CTL, "control client closed: %zu bytes unread\n", conn_backlog(conn));
+	ctl_conn_flush(conn);
+	if (ctl_conn_backlog(conn) > conn->ctl->p.config->control.max_backlog) {
+		RTE_LOG(INFO, CTL, "control client closed: %zu bytes unread\n",
+				ctl_conn_backlog(conn));
 		conn->dead = true;
 	}
 }
 
 void
-conn_send(struct ctl_conn *conn, const json_t *json)
+ctl_conn_send(struct ctl_conn *conn, const json_t *json)
 {
 	if (!conn->dead && !conn->gone)
 		push(conn, json ? buf_append_json(&conn->out, json) : -ENOMEM);
 }
 
 void
-conn_send_text(struct ctl_conn *conn, const char *text, size_t len)
+ctl_conn_send_text(struct ctl_conn *conn, const char *text, size_t len)
 {
 	if (!conn->dead && !conn->gone)
 		push(conn, buf_append(&conn->out, text, len));
 }
 
 void
-conn_finish(struct ctl_conn *conn)
+ctl_conn_finish(struct ctl_conn *conn)
 {
 	conn->closing = true;
 	conn->in_line = 0;
@@ -231,11 +232,11 @@ conn_finish(struct ctl_conn *conn)
 }
 
 void
-conn_arm(struct ctl_conn *conn)
+ctl_conn_arm(struct ctl_conn *conn)
 {
 	struct epoll_event ev = { .data.ptr = conn };
 
-	ev.events = (wants_input(conn) ? EPOLLIN : 0) | (conn_backlog(conn) ? EPOLLOUT : 0);
+	ev.events = (wants_input(conn) ? EPOLLIN : 0) | (ctl_conn_backlog(conn) ? EPOLLOUT : 0);
 	if (conn->gone || ev.events == conn->armed)
 		return;
 	if (epoll_ctl(conn->ctl->epoll_fd, EPOLL_CTL_MOD, conn->fd, &ev) < 0)

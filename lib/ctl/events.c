@@ -27,7 +27,7 @@ notify(struct ctl_conn *conn, json_t *params)
 	json_t *message = json_pack(
 			"{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", "event", "params", params);
 
-	conn_send(conn, message);
+	ctl_conn_send(conn, message);
 	json_decref(message);
 }
 
@@ -48,7 +48,7 @@ events_pump(struct ctl_conn *conn)
 
 	for (unsigned i = 0; i < CTL_EVENTS_TURN; i++) {
 		if (!sub->active || conn->dead || conn->closing || conn->batch ||
-				conn_backlog(conn) > backlog_limit(conn))
+				ctl_conn_backlog(conn) > backlog_limit(conn))
 			return false;
 		if (!mqt_event_ring_read(conn->ctl->p.events, &sub->cursor, &ev, &missed))
 			return false;

@@ -153,27 +153,27 @@ void buf_free(struct ctl_buf *buf);
 /* --- conn.c */
 
 /** Accepts what is waiting, at most CTL_ACCEPT_TURN. */
-void conn_accept(struct mqt_ctl *ctl);
-void conn_read(struct ctl_conn *conn);
+void ctl_conn_accept(struct mqt_ctl *ctl);
+void ctl_conn_read(struct ctl_conn *conn);
 /** Sends what the socket takes now. */
-void conn_flush(struct ctl_conn *conn);
+void ctl_conn_flush(struct ctl_conn *conn);
 /** The other end has gone altogether. */
-void conn_gone(struct ctl_conn *conn);
+void ctl_conn_gone(struct ctl_conn *conn);
 /** Asks epoll for what the connection waits for. */
-void conn_arm(struct ctl_conn *conn);
-void conn_destroy(struct ctl_conn *conn);
+void ctl_conn_arm(struct ctl_conn *conn);
+void ctl_conn_destroy(struct ctl_conn *conn);
 /** Looks for the next line in what has been read. Context: after the one before was served. */
-void conn_find_line(struct ctl_conn *conn);
+void ctl_conn_find_line(struct ctl_conn *conn);
 /** Takes the line found off the input. Valid until the next read. */
-const char *conn_take_line(struct ctl_conn *conn, size_t *len);
+const char *ctl_conn_take_line(struct ctl_conn *conn, size_t *len);
 /** Bytes that wait for the reader. */
-size_t conn_backlog(const struct ctl_conn *conn);
+size_t ctl_conn_backlog(const struct ctl_conn *conn);
 /** Sends a JSON text and a line feed. A reader over its backlog is closed. */
-void conn_send(struct ctl_conn *conn, const json_t *json);
+void ctl_conn_send(struct ctl_conn *conn, const json_t *json);
 /** The same with text; adds the line feed. */
-void conn_send_text(struct ctl_conn *conn, const char *text, size_t len);
+void ctl_conn_send_text(struct ctl_conn *conn, const char *text, size_t len);
 /** No more requests: closed once all is sent, or after CTL_LINGER_NS. */
-void conn_finish(struct ctl_conn *conn);
+void ctl_conn_finish(struct ctl_conn *conn);
 
 /* --- rpc.c */
 

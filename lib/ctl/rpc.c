@@ -81,7 +81,7 @@ batch_settle(struct ctl_conn *conn)
 		return;
 	conn->batch = NULL;
 	if (batch->out.len && buf_append(&batch->out, "]", 1) == 0)
-		conn_send_text(conn, batch->out.data, batch->out.len);
+		ctl_conn_send_text(conn, batch->out.data, batch->out.len);
 	batch_free(batch);
 }
 
@@ -120,7 +120,7 @@ batch_begin(struct ctl_conn *conn, json_t *requests)
 		error = rpc_error_json(NULL, CTL_E_REQUEST, message);
 	}
 	if (error) {
-		conn_send(conn, error);
+		ctl_conn_send(conn, error);
 		json_decref(error);
 		return;
 	}
@@ -158,7 +158,7 @@ call_answer(struct ctl_call *call, json_t *answer)
 				batch_add(conn, answer);
 			batch_settle(conn);
 		} else if (call->id) {
-			conn_send(conn, answer);
+			ctl_conn_send(conn, answer);
 		}
 	}
 	json_decref(answer);
@@ -282,9 +282,9 @@ fatal_error(struct ctl_conn *conn, int code, const char *message)
 {
 	json_t *error = rpc_error_json(NULL, code, message);
 
-	conn_send(conn, error);
+	ctl_conn_send(conn, error);
 	json_decref(error);
-	conn_finish(conn);
+	ctl_conn_finish(conn);
 }
 
 void
@@ -311,7 +311,7 @@ static void
 line_serve(struct ctl_conn *conn)
 {
 	size_t len;
-	const char *line = conn_take_line(conn, &len);
+	const char *line = ctl_conn_take_line(conn, &len);
 	json_error_t fault;
 	json_t *request;
 	char message[MESSAGE_MAX];

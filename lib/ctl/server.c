@@ -64,7 +64,7 @@ listen_arm(struct mqt_ctl *ctl, bool on)
 static void
 accept_turn(struct mqt_ctl *ctl)
 {
-	conn_accept(ctl);
+	ctl_conn_accept(ctl);
 	if (ctl->listen_paused)
 		listen_arm(ctl, false);
 }
@@ -73,11 +73,11 @@ static void
 conn_event(struct ctl_conn *conn, uint32_t events)
 {
 	if (events & EPOLLIN)
-		conn_read(conn);
+		ctl_conn_read(conn);
 	if (events & EPOLLOUT)
-		conn_flush(conn);
+		ctl_conn_flush(conn);
 	if (events & (EPOLLERR | EPOLLHUP)) /* both directions are shut */
-		conn_gone(conn);
+		ctl_conn_gone(conn);
 }
 
 /* Whether nothing more will ever be said on it. */
@@ -89,10 +89,10 @@ is_over(const struct ctl_conn *conn)
 	if (conn->gone)
 		return conn->eof && !conn->in_line && !rpc_has_work(conn);
 	if (conn->closing)
-		return conn_backlog(conn) == 0 ||
+		return ctl_conn_backlog(conn) == 0 ||
 				mqt_clock_mono(conn->ctl->p.clock) >= conn->close_by_ns;
 	return conn->eof && !conn->in_line && !conn->batch && !conn->n_calls && !conn->sub.active &&
-			conn_backlog(conn) == 0;
+			ctl_conn_backlog(conn) == 0;
 }
 
 /* @return true: a subscriber has more to take. */
@@ -104,20 +104,20 @@ serve_turn(struct mqt_ctl *ctl)
 
 	TAILQ_FOREACH (conn, &ctl->conns, entry) {
 		if (conn->gone)
-			conn_read(conn);
+			ctl_conn_read(conn);
 		if (!rpc_has_work(conn))
 			continue;
 		rpc_serve(conn);
-		conn_find_line(conn);
+		ctl_conn_find_line(conn);
 	}
 	command_poll(ctl);
 	for (conn = TAILQ_FIRST(&ctl->conns); conn; conn = next) {
 		next = TAILQ_NEXT(conn, entry);
 		more |= events_pump(conn);
 		if (!conn->dead)
-			conn_arm(conn);
+			ctl_conn_arm(conn);
 		if (is_over(conn))
-			conn_destroy(conn);
+			ctl_conn_destroy(conn);
 	}
 	return more;
 }
@@ -233,7 +233,7 @@ mqt_ctl_stop(struct mqt_ctl *ctl)
 	pthread_join(ctl->thread, NULL);
 	listen_close(ctl);
 	while (!TAILQ_EMPTY(&ctl->conns))
-		conn_destroy(TAILQ_FIRST(&ctl->conns));
+		ctl_conn_destroy(TAILQ_FIRST(&ctl->conns));
 	while (!LIST_EMPTY(&ctl->calls))
 		call_free(LIST_FIRST(&ctl->calls));
 	close(ctl->epoll_fd);
