@@ -31,7 +31,7 @@ buf_reserve(struct ctl_buf *buf, size_t extra)
 }
 
 int
-buf_append(struct ctl_buf *buf, const void *data, size_t len)
+ctl_buf_append(struct ctl_buf *buf, const void *data, size_t len)
 {
 	if (buf_reserve(buf, len) < 0)
 		return -ENOMEM;
@@ -43,17 +43,17 @@ buf_append(struct ctl_buf *buf, const void *data, size_t len)
 static int
 buf_json_chunk(const char *data, size_t len, void *arg)
 {
-	return buf_append(arg, data, len) < 0 ? -1 : 0;
+	return ctl_buf_append(arg, data, len) < 0 ? -1 : 0;
 }
 
 int
-buf_append_json(struct ctl_buf *buf, const json_t *json)
+ctl_buf_append_json(struct ctl_buf *buf, const json_t *json)
 {
 	return json_dump_callback(json, buf_json_chunk, buf, JSON_COMPACT) < 0 ? -ENOMEM : 0;
 }
 
 void
-buf_free(struct ctl_buf *buf)
+ctl_buf_free(struct ctl_buf *buf)
 {
 	free(buf->data);
 	*buf = (struct ctl_buf){ 0 };

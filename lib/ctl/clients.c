@@ -70,7 +70,7 @@ matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_c
 					memcmp(f->username, mqt_info_username(info),
 							info->username_len) != 0))
 		return false;
-	if (f->transport && strcmp(f->transport, record_transport(info->transport)) != 0)
+	if (f->transport && strcmp(f->transport, ctl_record_transport(info->transport)) != 0)
 		return false;
 	return !f->broker || broker_matches(cfg, info, f->broker);
 }
@@ -83,7 +83,7 @@ page_add(struct page *page, const struct mqt_chan *chan) MQT_REQUIRES_SHARED(mqt
 
 	if (!matches(&page->filter, page->call->ctl->p.config, chan))
 		return false;
-	record = record_client(page->call->ctl, chan);
+	record = ctl_record_client(page->call->ctl, chan);
 	if (!record || json_array_append(page->clients, record) < 0)
 		page->failed = true;
 	else
@@ -142,7 +142,7 @@ read_cursor(struct ctl_call *call, const json_t *params, uint32_t *pos)
 
 	if (json_is_null(json_object_get(params, "cursor")))
 		return true; /* the last page's, given back: begins again */
-	if (!params_string(call, params, "cursor", &text))
+	if (!ctl_params_string(call, params, "cursor", &text))
 		return false;
 	if (!text)
 		return true;
@@ -150,7 +150,7 @@ read_cursor(struct ctl_call *call, const json_t *params, uint32_t *pos)
 		*pos = (uint32_t)strtoul(text, &end, 16);
 		return true;
 	}
-	call_error(call, CTL_E_PARAMS, "cursor is not one that clients.list has given");
+	ctl_call_error(call, CTL_E_PARAMS, "cursor is not one that clients.list has given");
 	return false;
 }
 
@@ -158,14 +158,15 @@ static bool
 filter_read(struct ctl_call *call, const json_t *params, struct filter *f)
 {
 	*f = (struct filter){ .worker = UINT64_MAX };
-	return params_domain(call, params, &f->domain) &&
-			params_listener(call, params, &f->listener) &&
-			params_bool(call, params, "connected", &f->connected) &&
-			params_uint(call, params, "worker", 0, MQT_CHAN_WORKER_MAX, &f->worker) &&
-			params_string(call, params, "broker", &f->broker) &&
-			params_string(call, params, "username", &f->username) &&
-			params_string(call, params, "transport", &f->transport) &&
-			params_clientid(call, params, &f->clientid);
+	return ctl_params_domain(call, params, &f->domain) &&
+			ctl_params_listener(call, params, &f->listener) &&
+			ctl_params_bool(call, params, "connected", &f->connected) &&
+			ctl_params_uint(call, params, "worker", 0, MQT_CHAN_WORKER_MAX,
+					&f->worker) &&
+			ctl_params_string(call, params, "broker", &f->broker) &&
+			ctl_params_string(call, params, "username", &f->username) &&
+			ctl_params_string(call, params, "transport", &f->transport) &&
+			ctl_params_clientid(call, params, &f->clientid);
 }
 
 static json_t *
@@ -189,15 +190,15 @@ page_max_bytes(const struct mqt_ctl *ctl)
 }
 
 void
-clients_list(struct ctl_call *call, const json_t *params)
+ctl_clients_list(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { "limit", "cursor", "clientid", "clientid_hex",
 		"domain", "listener", "broker", "connected", "worker", "username", "transport",
 		NULL };
 	struct page page = { .call = call, .limit = CTL_LIST_DEFAULT };
 
-	if (!params_check(call, params, allowed) ||
-			!params_uint(call, params, "limit", 1, CTL_LIST_MAX, &page.limit) ||
+	if (!ctl_params_check(call, params, allowed) ||
+			!ctl_params_uint(call, params, "limit", 1, CTL_LIST_MAX, &page.limit) ||
 			!read_cursor(call, params, &page.pos) ||
 			!filter_read(call, params, &page.filter))
 		return;
@@ -207,7 +208,7 @@ clients_list(struct ctl_call *call, const json_t *params)
 		page_lookup(&page);
 	while (!page_full(&page))
 		page_section(&page);
-	call_result(call, page.clients ? page_result(&page) : NULL);
+	ctl_call_result(call, page.clients ? page_result(&page) : NULL);
 	json_decref(page.clients);
 	free(page.filter.clientid.owned);
 }
@@ -227,35 +228,35 @@ page_channel(struct page *page, mqt_chan_id id)
 }
 
 bool
-clients_target(struct ctl_call *call, const json_t *params, struct ctl_target *target)
+ctl_clients_target(struct ctl_call *call, const json_t *params, struct ctl_target *target)
 {
 	static const char *const allowed[] = { "clientid", "clientid_hex", "channel", "domain",
 		NULL };
 
 	*target = (struct ctl_target){ .domain = -1 };
-	if (!params_check(call, params, allowed) ||
-			!params_channel(call, params, &target->channel) ||
-			!params_domain(call, params, &target->domain) ||
-			!params_clientid(call, params, &target->clientid))
+	if (!ctl_params_check(call, params, allowed) ||
+			!ctl_params_channel(call, params, &target->channel) ||
+			!ctl_params_domain(call, params, &target->domain) ||
+			!ctl_params_clientid(call, params, &target->clientid))
 		return false;
 	if ((target->clientid.data != NULL) != (target->channel != MQT_CHAN_NONE) &&
 			(target->clientid.data || target->domain < 0))
 		return true;
 	free(target->clientid.owned);
-	call_error(call, CTL_E_PARAMS,
+	ctl_call_error(call, CTL_E_PARAMS,
 			"give clientid (or clientid_hex), with domain if you like, or channel "
 			"alone");
 	return false;
 }
 
 void
-clients_get(struct ctl_call *call, const json_t *params)
+ctl_clients_get(struct ctl_call *call, const json_t *params)
 {
 	struct page page = { .call = call, .filter = { .worker = UINT64_MAX } };
 	struct ctl_target target;
 	unsigned n;
 
-	if (!clients_target(call, params, &target))
+	if (!ctl_clients_target(call, params, &target))
 		return;
 	page.filter.domain = target.domain;
 	page.filter.listener = page.filter.connected = -1;
@@ -263,13 +264,13 @@ clients_get(struct ctl_call *call, const json_t *params)
 	page.clients = json_array();
 	n = target.channel ? page_channel(&page, target.channel) : page_lookup(&page);
 	if (!page.clients || page.failed)
-		call_result(call, NULL);
+		ctl_call_result(call, NULL);
 	else if (n)
-		call_result(call, json_pack("{s:O}", "clients", page.clients));
+		ctl_call_result(call, json_pack("{s:O}", "clients", page.clients));
 	else if (target.channel)
-		call_error(call, CTL_E_CHANNEL, "unknown channel");
+		ctl_call_error(call, CTL_E_CHANNEL, "unknown channel");
 	else
-		call_error(call, CTL_E_CLIENT, "unknown client");
+		ctl_call_error(call, CTL_E_CLIENT, "unknown client");
 	json_decref(page.clients);
 	free(target.clientid.owned);
 }
@@ -282,10 +283,10 @@ channel_json(const struct mqt_config *cfg, const struct mqt_chan *chan)
 	json_t *obj = json_object();
 	int err = obj ? 0 : -1;
 
-	err |= record_set_chan(obj, "channel", chan->id);
+	err |= ctl_record_set_chan(obj, "channel", chan->id);
 	err |= json_object_set_new(obj, "node", json_string(cfg->node));
 	err |= json_object_set_new(obj, "worker", json_integer(mqt_chan_id_worker(chan->id)));
-	err |= json_object_set_new(obj, "state", json_string(record_state(chan)));
+	err |= json_object_set_new(obj, "state", json_string(ctl_record_state(chan)));
 	if (info->domain < cfg->n_domains)
 		err |= json_object_set_new(obj, "domain", json_string(cfg->domains[info->domain]));
 	if (err) {
@@ -296,7 +297,7 @@ channel_json(const struct mqt_config *cfg, const struct mqt_chan *chan)
 }
 
 void
-channels_lookup(struct ctl_call *call, const json_t *params)
+ctl_channels_lookup(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { "clientid", "clientid_hex", "domain", NULL };
 	const struct mqt_chan *chans[CTL_LOOKUP_MAX];
@@ -305,11 +306,11 @@ channels_lookup(struct ctl_call *call, const json_t *params)
 	int domain, err = 0;
 	unsigned n;
 
-	if (!params_check(call, params, allowed) || !params_domain(call, params, &domain) ||
-			!params_clientid(call, params, &clientid))
+	if (!ctl_params_check(call, params, allowed) || !ctl_params_domain(call, params, &domain) ||
+			!ctl_params_clientid(call, params, &clientid))
 		return;
 	if (!clientid.data) {
-		call_error(call, CTL_E_PARAMS, "give clientid or clientid_hex");
+		ctl_call_error(call, CTL_E_PARAMS, "give clientid or clientid_hex");
 		return;
 	}
 	list = json_array();
@@ -320,6 +321,6 @@ channels_lookup(struct ctl_call *call, const json_t *params)
 		err |= json_array_append_new(list, channel_json(call->ctl->p.config, chans[i]));
 	mqt_rcu_read_unlock();
 	free(clientid.owned);
-	call_result(call, list && !err ? json_pack("{s:O}", "channels", list) : NULL);
+	ctl_call_result(call, list && !err ? json_pack("{s:O}", "channels", list) : NULL);
 	json_decref(list);
 }

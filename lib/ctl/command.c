@@ -3,7 +3,7 @@
  * clients.kick, clients.discard: commands to the channel manager, and their way home.
  *
  * Life-cycle of a command: allocated here, given to mqt_cm_submit(), belongs to the manager until
- * it calls done(), which queues it in the sink and wakes the control thread; command_poll() then
+ * it calls done(), which queues it in the sink and wakes the control thread; ctl_command_poll() then
  * adds its outcomes to its call and frees it. One call may need several commands (a client id in
  * several domains, or assigned by several brokers); its answer is sent when all are home.
  *
@@ -33,7 +33,7 @@ struct command {
 };
 
 struct ctl_sink *
-sink_create(void)
+ctl_sink_create(void)
 {
 	struct ctl_sink *sink = calloc(1, sizeof(*sink));
 
@@ -58,7 +58,7 @@ sink_take(struct ctl_sink *sink)
 }
 
 void
-sink_put(struct ctl_sink *sink)
+ctl_sink_put(struct ctl_sink *sink)
 {
 	/* acq_rel: the last one sees what the others have queued */
 	if (atomic_fetch_sub_explicit(&sink->n_owners, 1, memory_order_acq_rel) != 1)
@@ -81,7 +81,7 @@ command_done(struct mqt_cm_cmd *cmd)
 	cds_wfcq_enqueue(&sink->head, &sink->tail, &command->home);
 	if (write(sink->eventfd, &one, sizeof(one)) < 0)
 		RTE_LOG(DEBUG, CTL, "eventfd is full\n");
-	sink_put(sink);
+	ctl_sink_put(sink);
 }
 
 static const char *
@@ -105,7 +105,7 @@ outcome_add(json_t *list, const struct mqt_cm_outcome *outcome)
 	json_t *obj = json_object();
 	int err = obj ? 0 : -1;
 
-	err |= record_set_chan(obj, "channel", outcome->chan);
+	err |= ctl_record_set_chan(obj, "channel", outcome->chan);
 	err |= json_object_set_new(obj, "result", json_string(outcome_name(outcome->result)));
 	return err | json_array_append_new(list, obj);
 }
@@ -114,13 +114,13 @@ static void
 call_settle(struct ctl_call *call)
 {
 	if (call->n_commands == 0)
-		call_result(call,
+		ctl_call_result(call,
 				json_pack("{s:b, s:i, s:O}", "ok", 1, "n_channels",
 						(int)call->n_channels, "channels", call->outcomes));
 }
 
 void
-command_poll(struct mqt_ctl *ctl)
+ctl_command_poll(struct mqt_ctl *ctl)
 {
 	for (struct command *c = sink_take(ctl->sink); c; c = sink_take(ctl->sink)) {
 		struct ctl_call *call = c->call;
@@ -197,7 +197,7 @@ command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by
 	struct ctl_target target;
 	unsigned n = 1, n_made = 0;
 
-	if (!clients_target(call, params, &target))
+	if (!ctl_clients_target(call, params, &target))
 		return;
 	if (!target.channel)
 		n = target_digests(call, &target, digests);
@@ -215,7 +215,7 @@ command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by
 	if (!call->outcomes || n_made < n) {
 		while (n_made > 0)
 			free(commands[--n_made]);
-		call_result(call, NULL);
+		ctl_call_result(call, NULL);
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -224,13 +224,13 @@ command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by
 }
 
 void
-command_kick(struct ctl_call *call, const json_t *params)
+ctl_command_kick(struct ctl_call *call, const json_t *params)
 {
 	command_run(call, params, MQT_CM_KICK, MQT_CM_KICK_CHAN);
 }
 
 void
-command_discard(struct ctl_call *call, const json_t *params)
+ctl_command_discard(struct ctl_call *call, const json_t *params)
 {
 	command_run(call, params, MQT_CM_DISCARD, MQT_CM_DISCARD_CHAN);
 }

@@ -33,13 +33,13 @@ refuse(struct mqt_ctl *ctl, int fd)
 	snprintf(message, sizeof(message),
 			"too many control connections: %u are open (control.max_clients)",
 			ctl->n_conns);
-	error = rpc_error_json(NULL, CTL_E_TOO_MANY, message);
-	if (error && buf_append_json(&out, error) == 0 && buf_append(&out, "\n", 1) == 0) {
+	error = ctl_rpc_error_json(NULL, CTL_E_TOO_MANY, message);
+	if (error && ctl_buf_append_json(&out, error) == 0 && ctl_buf_append(&out, "\n", 1) == 0) {
 		if (send(fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 			RTE_LOG(DEBUG, CTL, "refusal not sent: %s\n", strerror(errno));
 	}
 	json_decref(error);
-	buf_free(&out);
+	ctl_buf_free(&out);
 	close(fd);
 }
 
@@ -84,12 +84,12 @@ ctl_conn_accept(struct mqt_ctl *ctl)
 void
 ctl_conn_destroy(struct ctl_conn *conn)
 {
-	rpc_abandon(conn);
+	ctl_rpc_abandon(conn);
 	TAILQ_REMOVE(&conn->ctl->conns, conn, entry);
 	conn->ctl->n_conns--;
 	close(conn->fd);
-	buf_free(&conn->in);
-	buf_free(&conn->out);
+	ctl_buf_free(&conn->in);
+	ctl_buf_free(&conn->out);
 	free(conn);
 }
 
@@ -107,7 +107,7 @@ ctl_conn_find_line(struct ctl_conn *conn)
 	if (lf)
 		conn->in_line = (size_t)(lf - (in->data + in->head)) + 1;
 	else if (len > conn->ctl->p.config->control.max_request)
-		rpc_oversize(conn);
+		ctl_rpc_oversize(conn);
 }
 
 static bool
@@ -134,9 +134,9 @@ ctl_conn_read(struct ctl_conn *conn)
 	if (n == 0) {
 		conn->eof = true;
 		/* a last line without its line feed counts */
-		if (conn->in.len > conn->in.head && buf_append(&conn->in, "\n", 1) < 0)
+		if (conn->in.len > conn->in.head && ctl_buf_append(&conn->in, "\n", 1) < 0)
 			conn->dead = true;
-	} else if (buf_append(&conn->in, chunk, (size_t)n) < 0) {
+	} else if (ctl_buf_append(&conn->in, chunk, (size_t)n) < 0) {
 		conn->dead = true;
 	}
 	ctl_conn_find_line(conn);
@@ -167,7 +167,7 @@ ctl_conn_gone(struct ctl_conn *conn)
 		return;
 	conn->gone = true;
 	conn->sub.active = false;
-	buf_free(&conn->out);
+	ctl_buf_free(&conn->out);
 	epoll_ctl(conn->ctl->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
 }
 
@@ -188,7 +188,7 @@ ctl_conn_flush(struct ctl_conn *conn)
 	}
 	out->head += (size_t)n;
 	if (out->head == out->len)
-		buf_free(out);
+		ctl_buf_free(out);
 }
 
 /* After a message: out with it, and see whether the client reads at all. */
@@ -196,7 +196,7 @@ static void
 push(struct ctl_conn *conn, int err)
 {
 	if (err == 0)
-		err = buf_append(&conn->out, "\n", 1);
+		err = ctl_buf_append(&conn->out, "\n", 1);
 	if (err < 0) {
 		conn->dead = true;
 		return;
@@ -213,14 +213,14 @@ void
 ctl_conn_send(struct ctl_conn *conn, const json_t *json)
 {
 	if (!conn->dead && !conn->gone)
-		push(conn, json ? buf_append_json(&conn->out, json) : -ENOMEM);
+		push(conn, json ? ctl_buf_append_json(&conn->out, json) : -ENOMEM);
 }
 
 void
 ctl_conn_send_text(struct ctl_conn *conn, const char *text, size_t len)
 {
 	if (!conn->dead && !conn->gone)
-		push(conn, buf_append(&conn->out, text, len));
+		push(conn, ctl_buf_append(&conn->out, text, len));
 }
 
 void

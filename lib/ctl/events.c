@@ -40,7 +40,7 @@ notify_gap(struct ctl_conn *conn, uint64_t first, uint64_t last)
 }
 
 bool
-events_pump(struct ctl_conn *conn)
+ctl_events_pump(struct ctl_conn *conn)
 {
 	struct ctl_subscription *sub = &conn->sub;
 	struct mqt_event ev;
@@ -55,7 +55,7 @@ events_pump(struct ctl_conn *conn)
 		if (missed)
 			notify_gap(conn, ev.seq - missed, ev.seq - 1);
 		if (sub->types & 1u << ev.type)
-			notify(conn, record_event(conn->ctl, &ev));
+			notify(conn, ctl_record_event(conn->ctl, &ev));
 	}
 	return true;
 }
@@ -79,7 +79,7 @@ read_types(struct ctl_call *call, const json_t *params, uint32_t *types)
 	if (!list)
 		return true;
 	if (!json_is_array(list) || json_array_size(list) == 0) {
-		call_error(call, CTL_E_PARAMS, "types is a list of event types");
+		ctl_call_error(call, CTL_E_PARAMS, "types is a list of event types");
 		return false;
 	}
 	*types = 0;
@@ -87,7 +87,7 @@ read_types(struct ctl_call *call, const json_t *params, uint32_t *types)
 		int type = type_find(json_array_get(list, i));
 
 		if (type < 0) {
-			call_error(call, CTL_E_PARAMS, "unknown event type in types");
+			ctl_call_error(call, CTL_E_PARAMS, "unknown event type in types");
 			return false;
 		}
 		*types |= 1u << type;
@@ -96,19 +96,19 @@ read_types(struct ctl_call *call, const json_t *params, uint32_t *types)
 }
 
 void
-events_subscribe(struct ctl_call *call, const json_t *params)
+ctl_events_subscribe(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { "since", "types", NULL };
 	uint64_t last = mqt_event_ring_last(call->ctl->p.events);
 	uint64_t since = last;
 	uint32_t types;
 
-	if (!params_check(call, params, allowed) ||
-			!params_uint(call, params, "since", 0, INT64_MAX, &since) ||
+	if (!ctl_params_check(call, params, allowed) ||
+			!ctl_params_uint(call, params, "since", 0, INT64_MAX, &since) ||
 			!read_types(call, params, &types))
 		return;
 	if (since > last) {
-		call_error(call, CTL_E_PARAMS,
+		ctl_call_error(call, CTL_E_PARAMS,
 				"since %llu is after the newest event, %llu: has the tracker been "
 				"started again?",
 				(unsigned long long)since, (unsigned long long)last);
@@ -117,7 +117,7 @@ events_subscribe(struct ctl_call *call, const json_t *params)
 	call->conn->sub = (struct ctl_subscription){
 		.active = !call->conn->gone, .cursor = since, .types = types
 	};
-	call_result(call,
+	ctl_call_result(call,
 			json_pack("{s:I, s:I}", "since", (json_int_t)since, "last",
 					(json_int_t)last));
 }

@@ -138,17 +138,17 @@ struct mqt_ctl {
 /* --- listen.c */
 
 /** @return 0 or negative errno; sets listen_fd and path_stat. */
-int listen_open(struct mqt_ctl *ctl);
+int ctl_listen_open(struct mqt_ctl *ctl);
 /** Closes and removes the path where it is still ours. */
-void listen_close(struct mqt_ctl *ctl);
+void ctl_listen_close(struct mqt_ctl *ctl);
 
 /* --- buf.c */
 
 /** Appends. @return 0 or -ENOMEM. */
-int buf_append(struct ctl_buf *buf, const void *data, size_t len);
+int ctl_buf_append(struct ctl_buf *buf, const void *data, size_t len);
 /** Appends a JSON text. @return 0 or -ENOMEM. */
-int buf_append_json(struct ctl_buf *buf, const json_t *json);
-void buf_free(struct ctl_buf *buf);
+int ctl_buf_append_json(struct ctl_buf *buf, const json_t *json);
+void ctl_buf_free(struct ctl_buf *buf);
 
 /* --- conn.c */
 
@@ -178,22 +178,22 @@ void ctl_conn_finish(struct ctl_conn *conn);
 /* --- rpc.c */
 
 /** Whether a request could be served now. */
-bool rpc_has_work(const struct ctl_conn *conn);
+bool ctl_rpc_has_work(const struct ctl_conn *conn);
 /** Serves one request: the next of the batch, or the next line. */
-void rpc_serve(struct ctl_conn *conn);
+void ctl_rpc_serve(struct ctl_conn *conn);
 /** The connection goes: forgets its calls, frees its batch. */
-void rpc_abandon(struct ctl_conn *conn);
+void ctl_rpc_abandon(struct ctl_conn *conn);
 /** Line over control.max_request: error, end. */
-void rpc_oversize(struct ctl_conn *conn);
+void ctl_rpc_oversize(struct ctl_conn *conn);
 /** An error without a request. */
-json_t *rpc_error_json(json_t *id, int code, const char *message);
+json_t *ctl_rpc_error_json(json_t *id, int code, const char *message);
 /** Answers and frees @p call; takes @p result. NULL is an internal error. */
-void call_result(struct ctl_call *call, json_t *result);
+void ctl_call_result(struct ctl_call *call, json_t *result);
 /** Answers with an error and frees @p call. */
-void call_error(struct ctl_call *call, int code, const char *fmt, ...)
+void ctl_call_error(struct ctl_call *call, int code, const char *fmt, ...)
 		__attribute__((format(printf, 3, 4)));
 /** Frees without an answer. */
-void call_free(struct ctl_call *call);
+void ctl_call_free(struct ctl_call *call);
 
 /* --- params.c: each answers the call with an error itself and returns false where not right */
 
@@ -205,21 +205,21 @@ struct ctl_bytes {
 };
 
 /** Refuses names that are not in @p allowed (ends with NULL), and params that are no object. */
-bool params_check(struct ctl_call *call, const json_t *params, const char *const *allowed);
-bool params_uint(struct ctl_call *call, const json_t *params, const char *name, uint64_t min,
+bool ctl_params_check(struct ctl_call *call, const json_t *params, const char *const *allowed);
+bool ctl_params_uint(struct ctl_call *call, const json_t *params, const char *name, uint64_t min,
 		uint64_t max, uint64_t *value);
 /** @param value left alone where not given. */
-bool params_string(
+bool ctl_params_string(
 		struct ctl_call *call, const json_t *params, const char *name, const char **value);
 /** @param value -1 not given, 0, 1. */
-bool params_bool(struct ctl_call *call, const json_t *params, const char *name, int *value);
+bool ctl_params_bool(struct ctl_call *call, const json_t *params, const char *name, int *value);
 /** clientid or clientid_hex. */
-bool params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *bytes);
+bool ctl_params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *bytes);
 /** @param domain index, -1 where not given. */
-bool params_domain(struct ctl_call *call, const json_t *params, int *domain);
-bool params_listener(struct ctl_call *call, const json_t *params, int *listener);
+bool ctl_params_domain(struct ctl_call *call, const json_t *params, int *domain);
+bool ctl_params_listener(struct ctl_call *call, const json_t *params, int *listener);
 /** @param id MQT_CHAN_NONE where not given. */
-bool params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id);
+bool ctl_params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id);
 
 /** Whom a command or a question is about: a client id, or one channel. */
 struct ctl_target {
@@ -229,49 +229,49 @@ struct ctl_target {
 };
 
 /** Params {clientid | clientid_hex, domain?} or {channel}. In clients.c. */
-bool clients_target(struct ctl_call *call, const json_t *params, struct ctl_target *target);
+bool ctl_clients_target(struct ctl_call *call, const json_t *params, struct ctl_target *target);
 
 /* --- record.c */
 
 #define RECORD_TIME_STRLEN 32
 
 /** "2026-01-31T23:59:59.999Z". @return buf. */
-char *record_time(uint64_t wall_ns, char buf[RECORD_TIME_STRLEN]);
+char *ctl_record_time(uint64_t wall_ns, char buf[RECORD_TIME_STRLEN]);
 /** Sets @p name, or <name>_hex where the bytes are no UTF-8 text or hold U+0000. */
-int record_set_bytes(json_t *obj, const char *name, const void *data, size_t len);
-int record_set_chan(json_t *obj, const char *name, mqt_chan_id id);
+int ctl_record_set_bytes(json_t *obj, const char *name, const void *data, size_t len);
+int ctl_record_set_chan(json_t *obj, const char *name, mqt_chan_id id);
 /** The broker's configured name, or its address and port. */
-json_t *record_broker(const struct mqt_config *cfg, const struct mqt_endpoint *broker);
-json_t *record_endpoint(const struct mqt_endpoint *ep);
+json_t *ctl_record_broker(const struct mqt_config *cfg, const struct mqt_endpoint *broker);
+json_t *ctl_record_endpoint(const struct mqt_endpoint *ep);
 /** "connected", "orphaned", "disconnected". */
-const char *record_state(const struct mqt_chan *chan);
-const char *record_transport(unsigned transport);
+const char *ctl_record_state(const struct mqt_chan *chan);
+const char *ctl_record_transport(unsigned transport);
 /** A client record. @return NULL without memory. */
-json_t *record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)
+json_t *ctl_record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)
 		MQT_REQUIRES_SHARED(mqt_rcu_read);
-json_t *record_event(const struct mqt_ctl *ctl, const struct mqt_event *ev);
+json_t *ctl_record_event(const struct mqt_ctl *ctl, const struct mqt_event *ev);
 
 /* --- command.c */
 
-struct ctl_sink *sink_create(void);
+struct ctl_sink *ctl_sink_create(void);
 /** Gives up one share; the last one frees it with the commands inside. */
-void sink_put(struct ctl_sink *sink);
+void ctl_sink_put(struct ctl_sink *sink);
 /** Answers the calls whose commands have come home. */
-void command_poll(struct mqt_ctl *ctl);
-void command_kick(struct ctl_call *call, const json_t *params);
-void command_discard(struct ctl_call *call, const json_t *params);
+void ctl_command_poll(struct mqt_ctl *ctl);
+void ctl_command_kick(struct ctl_call *call, const json_t *params);
+void ctl_command_discard(struct ctl_call *call, const json_t *params);
 
 /* --- methods */
 
-void clients_list(struct ctl_call *call, const json_t *params);
-void clients_get(struct ctl_call *call, const json_t *params);
-void channels_lookup(struct ctl_call *call, const json_t *params);
-void stats_get(struct ctl_call *call, const json_t *params);
-void workers_list(struct ctl_call *call, const json_t *params);
-void system_info(struct ctl_call *call, const json_t *params);
-void events_subscribe(struct ctl_call *call, const json_t *params);
+void ctl_clients_list(struct ctl_call *call, const json_t *params);
+void ctl_clients_get(struct ctl_call *call, const json_t *params);
+void ctl_channels_lookup(struct ctl_call *call, const json_t *params);
+void ctl_stats_get(struct ctl_call *call, const json_t *params);
+void ctl_workers_list(struct ctl_call *call, const json_t *params);
+void ctl_system_info(struct ctl_call *call, const json_t *params);
+void ctl_events_subscribe(struct ctl_call *call, const json_t *params);
 
 /** Pushes what is new to a subscriber. @return true: there is more that it could take. */
-bool events_pump(struct ctl_conn *conn);
+bool ctl_events_pump(struct ctl_conn *conn);
 
 #endif

@@ -142,7 +142,7 @@ bind_locked(struct mqt_ctl *ctl, const struct sockaddr_un *addr)
 }
 
 int
-listen_open(struct mqt_ctl *ctl)
+ctl_listen_open(struct mqt_ctl *ctl)
 {
 	const char *path = ctl->p.config->control.socket;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -163,7 +163,7 @@ listen_open(struct mqt_ctl *ctl)
 }
 
 void
-listen_close(struct mqt_ctl *ctl)
+ctl_listen_close(struct mqt_ctl *ctl)
 {
 	const char *path = ctl->p.config->control.socket;
 	struct stat st;

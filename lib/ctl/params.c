@@ -11,13 +11,13 @@
 #define CLIENTID_MAX 65535
 
 bool
-params_check(struct ctl_call *call, const json_t *params, const char *const *allowed)
+ctl_params_check(struct ctl_call *call, const json_t *params, const char *const *allowed)
 {
 	const char *name;
 	json_t *value;
 
 	if (params && !json_is_object(params)) {
-		call_error(call, CTL_E_PARAMS, "params are given by name, in an object");
+		ctl_call_error(call, CTL_E_PARAMS, "params are given by name, in an object");
 		return false;
 	}
 	/* iterating does not change it */
@@ -30,7 +30,7 @@ params_check(struct ctl_call *call, const json_t *params, const char *const *all
 		while (*a && strcmp(*a, name) != 0)
 			a++;
 		if (!*a || !value) {
-			call_error(call, CTL_E_PARAMS, "unknown parameter \"%.64s\"", name);
+			ctl_call_error(call, CTL_E_PARAMS, "unknown parameter \"%.64s\"", name);
 			return false;
 		}
 	}
@@ -38,7 +38,7 @@ params_check(struct ctl_call *call, const json_t *params, const char *const *all
 }
 
 bool
-params_uint(struct ctl_call *call, const json_t *params, const char *name, uint64_t min,
+ctl_params_uint(struct ctl_call *call, const json_t *params, const char *name, uint64_t min,
 		uint64_t max, uint64_t *value)
 {
 	const json_t *json = json_object_get(params, name);
@@ -47,7 +47,7 @@ params_uint(struct ctl_call *call, const json_t *params, const char *name, uint6
 	if (!json)
 		return true;
 	if (!json_is_integer(json) || v < 0 || (uint64_t)v < min || (uint64_t)v > max) {
-		call_error(call, CTL_E_PARAMS, "%s is a number from %llu to %llu", name,
+		ctl_call_error(call, CTL_E_PARAMS, "%s is a number from %llu to %llu", name,
 				(unsigned long long)min, (unsigned long long)max);
 		return false;
 	}
@@ -56,14 +56,14 @@ params_uint(struct ctl_call *call, const json_t *params, const char *name, uint6
 }
 
 bool
-params_string(struct ctl_call *call, const json_t *params, const char *name, const char **value)
+ctl_params_string(struct ctl_call *call, const json_t *params, const char *name, const char **value)
 {
 	const json_t *json = json_object_get(params, name);
 
 	if (!json)
 		return true;
 	if (!json_is_string(json) || strlen(json_string_value(json)) != json_string_length(json)) {
-		call_error(call, CTL_E_PARAMS, "%s is a string", name);
+		ctl_call_error(call, CTL_E_PARAMS, "%s is a string", name);
 		return false;
 	}
 	*value = json_string_value(json);
@@ -71,7 +71,7 @@ params_string(struct ctl_call *call, const json_t *params, const char *name, con
 }
 
 bool
-params_bool(struct ctl_call *call, const json_t *params, const char *name, int *value)
+ctl_params_bool(struct ctl_call *call, const json_t *params, const char *name, int *value)
 {
 	const json_t *json = json_object_get(params, name);
 
@@ -79,7 +79,7 @@ params_bool(struct ctl_call *call, const json_t *params, const char *name, int *
 	if (!json)
 		return true;
 	if (!json_is_boolean(json)) {
-		call_error(call, CTL_E_PARAMS, "%s is true or false", name);
+		ctl_call_error(call, CTL_E_PARAMS, "%s is true or false", name);
 		return false;
 	}
 	*value = json_is_true(json);
@@ -117,7 +117,7 @@ hex_decode(const char *hex, size_t len)
 }
 
 bool
-params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *bytes)
+ctl_params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *bytes)
 {
 	const json_t *text = json_object_get(params, "clientid");
 	const json_t *hex = json_object_get(params, "clientid_hex");
@@ -126,7 +126,7 @@ params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *b
 	if (!text && !hex)
 		return true;
 	if (text && hex) {
-		call_error(call, CTL_E_PARAMS, "clientid or clientid_hex, not both");
+		ctl_call_error(call, CTL_E_PARAMS, "clientid or clientid_hex, not both");
 		return false;
 	}
 	if (json_is_string(text)) {
@@ -140,7 +140,7 @@ params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *b
 	if (bytes->data && bytes->len <= CLIENTID_MAX)
 		return true;
 	free(bytes->owned);
-	call_error(call, CTL_E_PARAMS, "%s of at most %d bytes",
+	ctl_call_error(call, CTL_E_PARAMS, "%s of at most %d bytes",
 			text ? "clientid is a string"
 			     : "clientid_hex is pairs of hexadecimal digits",
 			CLIENTID_MAX);
@@ -148,13 +148,13 @@ params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *b
 }
 
 bool
-params_domain(struct ctl_call *call, const json_t *params, int *domain)
+ctl_params_domain(struct ctl_call *call, const json_t *params, int *domain)
 {
 	const struct mqt_config *cfg = call->ctl->p.config;
 	const char *name = NULL;
 
 	*domain = -1;
-	if (!params_string(call, params, "domain", &name))
+	if (!ctl_params_string(call, params, "domain", &name))
 		return false;
 	if (!name)
 		return true;
@@ -163,18 +163,18 @@ params_domain(struct ctl_call *call, const json_t *params, int *domain)
 			*domain = i;
 	}
 	if (*domain < 0)
-		call_error(call, CTL_E_PARAMS, "unknown domain \"%.64s\"", name);
+		ctl_call_error(call, CTL_E_PARAMS, "unknown domain \"%.64s\"", name);
 	return *domain >= 0;
 }
 
 bool
-params_listener(struct ctl_call *call, const json_t *params, int *listener)
+ctl_params_listener(struct ctl_call *call, const json_t *params, int *listener)
 {
 	const struct mqt_config *cfg = call->ctl->p.config;
 	const char *name = NULL;
 
 	*listener = -1;
-	if (!params_string(call, params, "listener", &name))
+	if (!ctl_params_string(call, params, "listener", &name))
 		return false;
 	if (!name)
 		return true;
@@ -183,20 +183,20 @@ params_listener(struct ctl_call *call, const json_t *params, int *listener)
 			*listener = i;
 	}
 	if (*listener < 0)
-		call_error(call, CTL_E_PARAMS, "unknown listener \"%.64s\"", name);
+		ctl_call_error(call, CTL_E_PARAMS, "unknown listener \"%.64s\"", name);
 	return *listener >= 0;
 }
 
 bool
-params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id)
+ctl_params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id)
 {
 	const char *text = NULL;
 
 	*id = MQT_CHAN_NONE;
-	if (!params_string(call, params, "channel", &text))
+	if (!ctl_params_string(call, params, "channel", &text))
 		return false;
 	if (!text || mqt_chan_id_parse(text, id) == 0)
 		return true;
-	call_error(call, CTL_E_PARAMS, "channel is an id like 01-00-000007-000001");
+	ctl_call_error(call, CTL_E_PARAMS, "channel is an id like 01-00-000007-000001");
 	return false;
 }

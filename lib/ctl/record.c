@@ -13,7 +13,7 @@
 #include <time.h>
 
 char *
-record_time(uint64_t wall_ns, char buf[RECORD_TIME_STRLEN])
+ctl_record_time(uint64_t wall_ns, char buf[RECORD_TIME_STRLEN])
 {
 	time_t sec = (time_t)(wall_ns / MQT_NS_PER_SEC);
 	unsigned ms = (unsigned)(wall_ns % MQT_NS_PER_SEC / MQT_NS_PER_MS);
@@ -45,7 +45,7 @@ bytes_hex(const uint8_t *data, size_t len)
 }
 
 int
-record_set_bytes(json_t *obj, const char *name, const void *data, size_t len)
+ctl_record_set_bytes(json_t *obj, const char *name, const void *data, size_t len)
 {
 	json_t *text = len && memchr(data, 0, len) ? NULL : json_stringn(data, len);
 	char name_hex[32];
@@ -57,7 +57,7 @@ record_set_bytes(json_t *obj, const char *name, const void *data, size_t len)
 }
 
 int
-record_set_chan(json_t *obj, const char *name, mqt_chan_id id)
+ctl_record_set_chan(json_t *obj, const char *name, mqt_chan_id id)
 {
 	char text[MQT_CHAN_STRLEN];
 
@@ -65,7 +65,7 @@ record_set_chan(json_t *obj, const char *name, mqt_chan_id id)
 }
 
 json_t *
-record_endpoint(const struct mqt_endpoint *ep)
+ctl_record_endpoint(const struct mqt_endpoint *ep)
 {
 	char text[MQT_ENDPOINT_STRLEN];
 
@@ -73,15 +73,15 @@ record_endpoint(const struct mqt_endpoint *ep)
 }
 
 json_t *
-record_broker(const struct mqt_config *cfg, const struct mqt_endpoint *broker)
+ctl_record_broker(const struct mqt_config *cfg, const struct mqt_endpoint *broker)
 {
 	const char *name = mqt_config_broker_name(cfg, broker);
 
-	return name ? json_string(name) : record_endpoint(broker);
+	return name ? json_string(name) : ctl_record_endpoint(broker);
 }
 
 const char *
-record_state(const struct mqt_chan *chan)
+ctl_record_state(const struct mqt_chan *chan)
 {
 	switch (atomic_load_explicit(&chan->state, memory_order_relaxed)) {
 	case MQT_CHAN_CONNECTED:
@@ -94,7 +94,7 @@ record_state(const struct mqt_chan *chan)
 }
 
 const char *
-record_transport(unsigned transport)
+ctl_record_transport(unsigned transport)
 {
 	static const char *const names[] = { [MQT_TRANSPORT_TCP] = "tcp" };
 
@@ -108,14 +108,14 @@ set_identity(json_t *obj, const struct mqt_info *info)
 	int err = 0;
 
 	if (!(info->flags & MQT_INFO_ANONYMOUS))
-		err |= record_set_bytes(
+		err |= ctl_record_set_bytes(
 				obj, "clientid", mqt_info_clientid(info), info->clientid_len);
 	if (info->flags & MQT_INFO_ANONYMOUS)
 		err |= json_object_set_new(obj, "anonymous", json_true());
 	if (info->flags & MQT_INFO_ASSIGNED)
 		err |= json_object_set_new(obj, "assigned", json_true());
 	if (info->flags & MQT_INFO_HAS_USERNAME)
-		err |= record_set_bytes(
+		err |= ctl_record_set_bytes(
 				obj, "username", mqt_info_username(info), info->username_len);
 	return err;
 }
@@ -146,17 +146,17 @@ set_place(json_t *obj, const struct mqt_config *cfg, const struct mqt_chan *chan
 	err |= json_object_set_new(
 			obj, "ip_address", json_string(mqt_endpoint_format_ip(&info->peer, ip)));
 	err |= json_object_set_new(obj, "port", json_integer(info->peer.port));
-	err |= json_object_set_new(obj, "broker", record_broker(cfg, &info->broker));
+	err |= json_object_set_new(obj, "broker", ctl_record_broker(cfg, &info->broker));
 	if (info->listener < cfg->n_listeners)
 		err |= json_object_set_new(
 				obj, "listener", json_string(cfg->listeners[info->listener].name));
 	if (info->domain < cfg->n_domains)
 		err |= json_object_set_new(obj, "domain", json_string(cfg->domains[info->domain]));
 	err |= json_object_set_new(obj, "node", json_string(cfg->node));
-	err |= record_set_chan(obj, "channel", chan->id);
+	err |= ctl_record_set_chan(obj, "channel", chan->id);
 	err |= json_object_set_new(obj, "worker", json_integer(mqt_chan_id_worker(chan->id)));
 	err |= json_object_set_new(
-			obj, "transport", json_string(record_transport(info->transport)));
+			obj, "transport", json_string(ctl_record_transport(info->transport)));
 	return err;
 }
 
@@ -185,7 +185,7 @@ set_traffic(json_t *obj, const struct mqt_cm *cm, mqt_chan_id id)
 }
 
 json_t *
-record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)
+ctl_record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)
 {
 	uint32_t state = atomic_load_explicit(&chan->state, memory_order_relaxed);
 	json_t *obj = json_object();
@@ -195,8 +195,8 @@ record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)
 	err |= set_identity(obj, chan->info);
 	err |= set_session(obj, chan->info);
 	err |= json_object_set_new(obj, "connected", json_boolean(state == MQT_CHAN_CONNECTED));
-	err |= json_object_set_new(
-			obj, "connected_at", json_string(record_time(chan->connected_wall_ns, at)));
+	err |= json_object_set_new(obj, "connected_at",
+			json_string(ctl_record_time(chan->connected_wall_ns, at)));
 	err |= set_place(obj, ctl->p.config, chan);
 	err |= set_traffic(obj, ctl->p.cm, chan->id);
 	if (err) {
@@ -236,14 +236,14 @@ set_event_client(json_t *obj, const struct mqt_event *ev)
 		len = whole_characters(ev->clientid, MQT_EVENT_CLIENTID_MAX);
 		err |= json_object_set_new(obj, "clientid_len", json_integer(ev->clientid_len));
 	}
-	err |= record_set_bytes(obj, "clientid", ev->clientid, len);
+	err |= ctl_record_set_bytes(obj, "clientid", ev->clientid, len);
 	if (ev->flags & MQT_INFO_ASSIGNED)
 		err |= json_object_set_new(obj, "assigned", json_true());
 	return err;
 }
 
 json_t *
-record_event(const struct mqt_ctl *ctl, const struct mqt_event *ev)
+ctl_record_event(const struct mqt_ctl *ctl, const struct mqt_event *ev)
 {
 	const struct mqt_config *cfg = ctl->p.config;
 	json_t *obj = json_object();
@@ -252,20 +252,20 @@ record_event(const struct mqt_ctl *ctl, const struct mqt_event *ev)
 
 	err |= json_object_set_new(obj, "seq", json_integer((json_int_t)ev->seq));
 	err |= json_object_set_new(obj, "type", json_string(mqt_event_name(ev->type)));
-	err |= json_object_set_new(obj, "at", json_string(record_time(ev->wall_ns, at)));
+	err |= json_object_set_new(obj, "at", json_string(ctl_record_time(ev->wall_ns, at)));
 	err |= set_event_client(obj, ev);
 	if (ev->reason != MQT_REASON_NONE)
 		err |= json_object_set_new(obj, "reason", json_string(mqt_reason_name(ev->reason)));
 	err |= json_object_set_new(obj, "epoch", json_integer((json_int_t)ev->epoch));
-	err |= record_set_chan(obj, "channel", ev->chan);
+	err |= ctl_record_set_chan(obj, "channel", ev->chan);
 	if (ev->peer.version)
-		err |= json_object_set_new(obj, "peer", record_endpoint(&ev->peer));
+		err |= json_object_set_new(obj, "peer", ctl_record_endpoint(&ev->peer));
 	if (ev->broker.version)
-		err |= json_object_set_new(obj, "broker", record_broker(cfg, &ev->broker));
+		err |= json_object_set_new(obj, "broker", ctl_record_broker(cfg, &ev->broker));
 	if (ev->other != MQT_CHAN_NONE)
-		err |= record_set_chan(obj, "other", ev->other);
+		err |= ctl_record_set_chan(obj, "other", ev->other);
 	if (ev->other_peer.version)
-		err |= json_object_set_new(obj, "other_peer", record_endpoint(&ev->other_peer));
+		err |= json_object_set_new(obj, "other_peer", ctl_record_endpoint(&ev->other_peer));
 	if (ev->listener < cfg->n_listeners)
 		err |= json_object_set_new(
 				obj, "listener", json_string(cfg->listeners[ev->listener].name));

@@ -3,7 +3,7 @@
  * The JSON-RPC 2.0 envelope: a line becomes calls, a call becomes exactly one answer, or none for
  * a notification.
  *
- * Life-cycle of a call: made for each request; freed by call_result() or call_error(), at once or,
+ * Life-cycle of a call: made for each request; freed by ctl_call_result() or ctl_call_error(), at once or,
  * for kick and discard, when the channel manager has done its part. A connection that goes before
  * leaves its calls behind without a connection; they end unanswered.
  *
@@ -25,15 +25,15 @@ static const struct rpc_method {
 	const char *name;
 	void (*serve)(struct ctl_call *call, const json_t *params);
 } methods[] = {
-	{ "clients.list", clients_list },
-	{ "clients.get", clients_get },
-	{ "clients.kick", command_kick },
-	{ "clients.discard", command_discard },
-	{ "channels.lookup", channels_lookup },
-	{ "stats.get", stats_get },
-	{ "workers.list", workers_list },
-	{ "events.subscribe", events_subscribe },
-	{ "system.info", system_info },
+	{ "clients.list", ctl_clients_list },
+	{ "clients.get", ctl_clients_get },
+	{ "clients.kick", ctl_command_kick },
+	{ "clients.discard", ctl_command_discard },
+	{ "channels.lookup", ctl_channels_lookup },
+	{ "stats.get", ctl_stats_get },
+	{ "workers.list", ctl_workers_list },
+	{ "events.subscribe", ctl_events_subscribe },
+	{ "system.info", ctl_system_info },
 };
 
 /* Text that quotes what a client sent may end in half a character: ASCII is left of it. */
@@ -53,7 +53,7 @@ message_json(const char *message)
 }
 
 json_t *
-rpc_error_json(json_t *id, int code, const char *message)
+ctl_rpc_error_json(json_t *id, int code, const char *message)
 {
 	return json_pack("{s:s, s:O, s:{s:i, s:o}}", "jsonrpc", "2.0", "id", id ? id : json_null(),
 			"error", "code", code, "message", message_json(message));
@@ -67,7 +67,7 @@ batch_free(struct ctl_batch *batch)
 	if (!batch)
 		return;
 	json_decref(batch->requests);
-	buf_free(&batch->out);
+	ctl_buf_free(&batch->out);
 	free(batch);
 }
 
@@ -80,7 +80,7 @@ batch_settle(struct ctl_conn *conn)
 	if (batch->next < json_array_size(batch->requests) || batch->n_pending)
 		return;
 	conn->batch = NULL;
-	if (batch->out.len && buf_append(&batch->out, "]", 1) == 0)
+	if (batch->out.len && ctl_buf_append(&batch->out, "]", 1) == 0)
 		ctl_conn_send_text(conn, batch->out.data, batch->out.len);
 	batch_free(batch);
 }
@@ -94,13 +94,13 @@ batch_add(struct ctl_conn *conn, const json_t *answer)
 	json_t *error = NULL;
 
 	if (size && batch->out.len + size > conn->ctl->p.config->control.max_backlog) {
-		error = rpc_error_json(json_object_get(answer, "id"), CTL_E_TOO_LARGE,
+		error = ctl_rpc_error_json(json_object_get(answer, "id"), CTL_E_TOO_LARGE,
 				"the answer to this batch is over control.max_backlog: ask for "
 				"less at once");
 		answer = error;
 	}
-	if (!size || !answer || buf_append(&batch->out, batch->out.len ? "," : "[", 1) < 0 ||
-			buf_append_json(&batch->out, answer) < 0)
+	if (!size || !answer || ctl_buf_append(&batch->out, batch->out.len ? "," : "[", 1) < 0 ||
+			ctl_buf_append_json(&batch->out, answer) < 0)
 		conn->dead = true;
 	json_decref(error);
 }
@@ -113,11 +113,11 @@ batch_begin(struct ctl_conn *conn, json_t *requests)
 	char message[MESSAGE_MAX];
 
 	if (json_array_size(requests) == 0)
-		error = rpc_error_json(NULL, CTL_E_REQUEST, "an empty batch");
+		error = ctl_rpc_error_json(NULL, CTL_E_REQUEST, "an empty batch");
 	if (json_array_size(requests) > CTL_BATCH_MAX) {
 		snprintf(message, sizeof(message), "a batch of %zu requests: at most %d are taken",
 				json_array_size(requests), CTL_BATCH_MAX);
-		error = rpc_error_json(NULL, CTL_E_REQUEST, message);
+		error = ctl_rpc_error_json(NULL, CTL_E_REQUEST, message);
 	}
 	if (error) {
 		ctl_conn_send(conn, error);
@@ -136,7 +136,7 @@ batch_begin(struct ctl_conn *conn, json_t *requests)
 /* --- calls --------------------------------------------------------------------------------- */
 
 void
-call_free(struct ctl_call *call)
+ctl_call_free(struct ctl_call *call)
 {
 	LIST_REMOVE(call, entry);
 	json_decref(call->id);
@@ -162,14 +162,14 @@ call_answer(struct ctl_call *call, json_t *answer)
 		}
 	}
 	json_decref(answer);
-	call_free(call);
+	ctl_call_free(call);
 }
 
 void
-call_result(struct ctl_call *call, json_t *result)
+ctl_call_result(struct ctl_call *call, json_t *result)
 {
 	if (!result) {
-		call_error(call, CTL_E_INTERNAL, "out of memory");
+		ctl_call_error(call, CTL_E_INTERNAL, "out of memory");
 		return;
 	}
 	if (!call->id || !call->conn) {
@@ -183,7 +183,7 @@ call_result(struct ctl_call *call, json_t *result)
 }
 
 void
-call_error(struct ctl_call *call, int code, const char *fmt, ...)
+ctl_call_error(struct ctl_call *call, int code, const char *fmt, ...)
 {
 	char message[MESSAGE_MAX];
 	va_list ap;
@@ -191,7 +191,7 @@ call_error(struct ctl_call *call, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	call_answer(call, call->id ? rpc_error_json(call->id, code, message) : NULL);
+	call_answer(call, call->id ? ctl_rpc_error_json(call->id, code, message) : NULL);
 }
 
 static struct ctl_call *
@@ -261,14 +261,14 @@ request_serve(struct ctl_conn *conn, json_t *request, bool batched)
 	if (!call)
 		return;
 	if (fault) {
-		call_error(call, CTL_E_REQUEST, "%s", fault);
+		ctl_call_error(call, CTL_E_REQUEST, "%s", fault);
 		return;
 	}
 	method = method_find(json_object_get(request, "method"));
 	if (method)
 		method->serve(call, json_object_get(request, "params"));
 	else
-		call_error(call, CTL_E_METHOD,
+		ctl_call_error(call, CTL_E_METHOD,
 				"unknown method; there are clients.list, clients.get, "
 				"clients.kick, "
 				"clients.discard, channels.lookup, stats.get, workers.list, "
@@ -280,7 +280,7 @@ request_serve(struct ctl_conn *conn, json_t *request, bool batched)
 static void
 fatal_error(struct ctl_conn *conn, int code, const char *message)
 {
-	json_t *error = rpc_error_json(NULL, code, message);
+	json_t *error = ctl_rpc_error_json(NULL, code, message);
 
 	ctl_conn_send(conn, error);
 	json_decref(error);
@@ -288,7 +288,7 @@ fatal_error(struct ctl_conn *conn, int code, const char *message)
 }
 
 void
-rpc_oversize(struct ctl_conn *conn)
+ctl_rpc_oversize(struct ctl_conn *conn)
 {
 	char message[MESSAGE_MAX];
 
@@ -334,7 +334,7 @@ line_serve(struct ctl_conn *conn)
 }
 
 bool
-rpc_has_work(const struct ctl_conn *conn)
+ctl_rpc_has_work(const struct ctl_conn *conn)
 {
 	if (conn->dead || conn->closing || conn->n_calls >= CTL_CALLS_MAX)
 		return false;
@@ -344,7 +344,7 @@ rpc_has_work(const struct ctl_conn *conn)
 }
 
 void
-rpc_serve(struct ctl_conn *conn)
+ctl_rpc_serve(struct ctl_conn *conn)
 {
 	struct ctl_batch *batch = conn->batch;
 
@@ -355,7 +355,7 @@ rpc_serve(struct ctl_conn *conn)
 }
 
 void
-rpc_abandon(struct ctl_conn *conn)
+ctl_rpc_abandon(struct ctl_conn *conn)
 {
 	struct ctl_call *call;
 

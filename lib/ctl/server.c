@@ -44,7 +44,7 @@ wait_ms(const struct mqt_ctl *ctl, bool more)
 	if (more)
 		return 0;
 	TAILQ_FOREACH (conn, &ctl->conns, entry) {
-		if (rpc_has_work(conn) || (conn->gone && !conn->eof))
+		if (ctl_rpc_has_work(conn) || (conn->gone && !conn->eof))
 			return 0;
 		if (conn->sub.active || conn->closing)
 			ms = CTL_POLL_MS;
@@ -87,7 +87,7 @@ is_over(const struct ctl_conn *conn)
 	if (conn->dead || (conn->gone && conn->closing))
 		return true;
 	if (conn->gone)
-		return conn->eof && !conn->in_line && !rpc_has_work(conn);
+		return conn->eof && !conn->in_line && !ctl_rpc_has_work(conn);
 	if (conn->closing)
 		return ctl_conn_backlog(conn) == 0 ||
 				mqt_clock_mono(conn->ctl->p.clock) >= conn->close_by_ns;
@@ -105,15 +105,15 @@ serve_turn(struct mqt_ctl *ctl)
 	TAILQ_FOREACH (conn, &ctl->conns, entry) {
 		if (conn->gone)
 			ctl_conn_read(conn);
-		if (!rpc_has_work(conn))
+		if (!ctl_rpc_has_work(conn))
 			continue;
-		rpc_serve(conn);
+		ctl_rpc_serve(conn);
 		ctl_conn_find_line(conn);
 	}
-	command_poll(ctl);
+	ctl_command_poll(ctl);
 	for (conn = TAILQ_FIRST(&ctl->conns); conn; conn = next) {
 		next = TAILQ_NEXT(conn, entry);
-		more |= events_pump(conn);
+		more |= ctl_events_pump(conn);
 		if (!conn->dead)
 			ctl_conn_arm(conn);
 		if (is_over(conn))
@@ -189,7 +189,7 @@ mqt_ctl_start(const struct mqt_ctl_params *params)
 	ctl->started_wall_ns = mqt_clock_wall(params->clock);
 	TAILQ_INIT(&ctl->conns);
 	LIST_INIT(&ctl->calls);
-	ctl->sink = sink_create();
+	ctl->sink = ctl_sink_create();
 	if (!ctl->sink)
 		goto err_sink;
 	ctl->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -197,7 +197,7 @@ mqt_ctl_start(const struct mqt_ctl_params *params)
 		err = -errno;
 		goto err_epoll;
 	}
-	err = listen_open(ctl);
+	err = ctl_listen_open(ctl);
 	if (err < 0)
 		goto err_listen;
 	err = epoll_add(ctl, ctl->listen_fd, &ctl->listen_fd);
@@ -207,11 +207,11 @@ mqt_ctl_start(const struct mqt_ctl_params *params)
 		err = thread_start(ctl);
 	if (err == 0)
 		return ctl;
-	listen_close(ctl);
+	ctl_listen_close(ctl);
 err_listen:
 	close(ctl->epoll_fd);
 err_epoll:
-	sink_put(ctl->sink);
+	ctl_sink_put(ctl->sink);
 err_sink:
 	free(ctl);
 err_ctl:
@@ -231,12 +231,12 @@ mqt_ctl_stop(struct mqt_ctl *ctl)
 	if (write(ctl->sink->eventfd, &one, sizeof(one)) < 0)
 		RTE_LOG(ERR, CTL, "eventfd: %s\n", strerror(errno));
 	pthread_join(ctl->thread, NULL);
-	listen_close(ctl);
+	ctl_listen_close(ctl);
 	while (!TAILQ_EMPTY(&ctl->conns))
 		ctl_conn_destroy(TAILQ_FIRST(&ctl->conns));
 	while (!LIST_EMPTY(&ctl->calls))
-		call_free(LIST_FIRST(&ctl->calls));
+		ctl_call_free(LIST_FIRST(&ctl->calls));
 	close(ctl->epoll_fd);
-	sink_put(ctl->sink);
+	ctl_sink_put(ctl->sink);
 	free(ctl);
 }

@@ -90,14 +90,14 @@ maps_json(const struct mqt_cm *cm)
 }
 
 void
-stats_get(struct ctl_call *call, const json_t *params)
+ctl_stats_get(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { NULL };
 	const struct mqt_cm *cm = call->ctl->p.cm;
 
-	if (!params_check(call, params, allowed))
+	if (!ctl_params_check(call, params, allowed))
 		return;
-	call_result(call,
+	ctl_call_result(call,
 			json_pack("{s:o, s:o, s:o, s:o, s:I}", "gauges", gauges_json(cm), "control",
 					control_json(cm), "workers", workers_sum_json(call->ctl),
 					"maps", maps_json(cm), "duplicates",
@@ -153,17 +153,17 @@ worker_json(const struct mqt_ctl *ctl, unsigned index)
 }
 
 void
-workers_list(struct ctl_call *call, const json_t *params)
+ctl_workers_list(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { NULL };
 	json_t *list;
 
-	if (!params_check(call, params, allowed))
+	if (!ctl_params_check(call, params, allowed))
 		return;
 	list = json_array();
 	for (unsigned w = 0; w < n_workers(call->ctl); w++)
 		json_array_append_new(list, worker_json(call->ctl, w));
-	call_result(call, json_pack("{s:o}", "workers", list));
+	ctl_call_result(call, json_pack("{s:o}", "workers", list));
 }
 
 /* --- system.info --------------------------------------------------------------------------- */
@@ -246,7 +246,7 @@ config_json(const struct mqt_config *cfg)
 }
 
 void
-system_info(struct ctl_call *call, const json_t *params)
+ctl_system_info(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { NULL };
 	const struct mqt_ctl *ctl = call->ctl;
@@ -254,13 +254,13 @@ system_info(struct ctl_call *call, const json_t *params)
 	char at[RECORD_TIME_STRLEN];
 	uint64_t up = mqt_clock_mono(ctl->p.clock) - ctl->started_ns;
 
-	if (!params_check(call, params, allowed))
+	if (!ctl_params_check(call, params, allowed))
 		return;
-	call_result(call,
+	ctl_call_result(call,
 			json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:i, s:s, s:o}", "version",
 					MQT_VERSION, "node", cfg->node, "node_id",
 					(int)cfg->node_id, "pid", (int)getpid(), "started_at",
-					record_time(ctl->started_wall_ns, at), "uptime_ms",
+					ctl_record_time(ctl->started_wall_ns, at), "uptime_ms",
 					(json_int_t)(up / MQT_NS_PER_MS), "workers",
 					(int)n_workers(ctl), "dpdk", rte_version(), "config",
 					config_json(cfg)));
