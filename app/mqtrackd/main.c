@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * mqtrackd: the daemon.
+ *
+ * Life-cycle: the table `modules` below, started from top to bottom, stopped from bottom to top;
+ * where a start fails, what had started is stopped and the status is 1. Each module stands behind
+ * all that it uses. Between the two the main lcore is the control lcore.
+ * Synchronisation: main thread = control lcore = whoever starts and stops; worker lcores run
+ * mqt_worker_run() between the start and the stop of the last module; threads of their own have
+ * the reclaimer and the control socket. Signals only set a flag.
+ */
+#include "config.h"
+#include "devices.h"
+#include "eal_args.h"
+#include "mqtrack/clock.h"
+#include "mqtrack/cm.h"
+#include "mqtrack/ctl.h"
+#include "mqtrack/worker.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+#include <rte_mbuf.h>
+
+RTE_LOG_REGISTER(daemon_logtype, mqt.daemon, NOTICE)
+
+#define DAEMON_LOG(level, ...) rte_log(RTE_LOG_##level, daemon_logtype, "mqtrackd: " __VA_ARGS__)
+
+#define MBUF_CACHE     256
+#define LONGEST_NAP_US 1000
+#define STOP_POLL_NS   1000000
+#define MAX_PORTS      (2 * MQT_MAX_PAIRS)
+
+struct daemon {
+	/* from the command line and the file */
+	struct mqt_config config;
+	int eal_argc;
+	char **eal_argv;
+	/* each set by the start of its module */
+	struct eal_args eal_args;
+	struct mqt_hash_key hash_key;
+	struct rte_mempool *pool;
+	unsigned n_workers;
+	unsigned n_ports; /* started */
+	uint16_t port_ids[MAX_PORTS];
+	struct mqt_workers *workers;
+	struct mqt_maps *maps;
+	struct mqt_event_ring *events;
+	struct mqt_cm *cm;
+	struct mqt_ctl *ctl;
+};
+
+/* The signal handler's only word. */
+static atomic_bool stop_asked;
+
+/* EAL leaves its directory behind; it is empty once telemetry's own exit handler has run. */
+static char runtime_dir[PATH_MAX];
+
+/* Says one line. @return -1, so that a start can end with it. */
+__attribute__((format(printf, 1, 2))) static int
+complain(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("mqtrackd: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return -1;
+}
+
+/* --- modules: each start returns 0, or -1 having said why ---------------------------------- */
+
+static void
+on_signal(int sig)
+{
+	atomic_store_explicit(&stop_asked, true, memory_order_relaxed);
+}
+
+static int
+signals_start(struct daemon *d)
+{
+	struct sigaction stop = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
+
+	sigemptyset(&stop.sa_mask);
+	sigemptyset(&ignore.sa_mask);
+	if (sigaction(SIGINT, &stop, NULL) != 0 || sigaction(SIGTERM, &stop, NULL) != 0 ||
+			sigaction(SIGPIPE, &ignore, NULL) != 0)
+		return complain("signals: %s", strerror(errno));
+	return 0;
+}
+
+static void
+remove_runtime_dir(void)
+{
+	if (runtime_dir[0])
+		rmdir(runtime_dir);
+}
+
+static int
+eal_start(struct daemon *d)
+{
+	int ret;
+
+	ret = eal_args_make(&d->config, d->eal_argc, d->eal_argv, &d->eal_args);
+	if (ret != 0)
+		return complain("EAL options: %s", strerror(-ret));
+	atexit(remove_runtime_dir); /* first registered, last run */
+	rte_openlog_stream(stderr);
+	if (rte_eal_init(d->eal_args.argc, d->eal_args.argv) < 0) {
+		eal_args_free(&d->eal_args);
+		return complain("EAL did not start: %s. The lines above say more; "
+				"'mqtrackd --help' tells the options it is given",
+				rte_strerror(rte_errno));
+	}
+	snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
+	d->n_workers = rte_lcore_count() - 1;
+	if (d->n_workers >= 1 && d->n_workers <= MQT_MAX_WORKERS)
+		return 0;
+	if (d->n_workers == 0)
+		complain("no lcore is left for a worker: give at least two, as in -l 0,1 or "
+			 "--lcores 0@0,1@0");
+	else
+		complain("%u worker lcores, but at most %d are supported: give fewer in -l",
+				d->n_workers, MQT_MAX_WORKERS);
+	rte_eal_cleanup();
+	eal_args_free(&d->eal_args);
+	return -1;
+}
+
+static void
+eal_stop(struct daemon *d)
+{
+	rte_eal_cleanup();
+	eal_args_free(&d->eal_args);
+}
+
+static int
+pool_start(struct daemon *d)
+{
+	/*
+	 * Without huge pages an mbuf that may not cross a page takes a whole one, and all of them
+	 * fall on the same cache sets. With huge pages a device may need contiguous memory.
+	 */
+	unsigned flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+
+	d->pool = rte_mempool_create("mqt_pool", d->config.n_mbufs,
+			sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, MBUF_CACHE,
+			sizeof(struct rte_pktmbuf_pool_private), rte_pktmbuf_pool_init, NULL,
+			rte_pktmbuf_init, NULL, SOCKET_ID_ANY, flags);
+	if (!d->pool)
+		return complain("no memory for %u mbufs (%s): lower 'mbufs' in the configuration "
+				"or give EAL more memory, as in -m 1024",
+				d->config.n_mbufs, rte_strerror(rte_errno));
+	return 0;
+}
+
+static void
+pool_stop(struct daemon *d)
+{
+	rte_mempool_free(d->pool);
+}
+
+static void
+ports_stop(struct daemon *d)
+{
+	while (d->n_ports > 0)
+		mqt_port_stop(d->port_ids[--d->n_ports]);
+}
+
+static int
+port_start(struct daemon *d, unsigned port)
+{
+	const struct mqt_port_pair *pair = &d->config.pairs[port / 2];
+	const char *device = port % 2 ? pair->inside : pair->outside;
+	char err[512];
+	uint16_t id;
+
+	if (device_open(device, d->n_workers, &id, err, sizeof(err)) != 0)
+		return complain("ports[%u].%s: %s", port / 2, port % 2 ? "inside" : "outside", err);
+	if (mqt_port_start(id, d->n_workers, d->pool) != 0) {
+		rte_eth_dev_close(id);
+		return complain("ports[%u].%s: '%s' cannot be used; the line above says why",
+				port / 2, port % 2 ? "inside" : "outside", device);
+	}
+	d->port_ids[port] = id;
+	return 0;
+}
+
+static int
+ports_start(struct daemon *d)
+{
+	for (unsigned port = 0; port < 2u * d->config.n_pairs; port++) {
+		if (port_start(d, port) != 0) {
+			ports_stop(d);
+			return -1;
+		}
+		d->n_ports++;
+	}
+	return 0;
+}
+
+static int
+workers_start(struct daemon *d)
+{
+	struct mqt_workers_params params = {
+		.config = &d->config,
+		.clock = mqt_clock_system(),
+		.hash_key = &d->hash_key,
+		.pool = d->pool,
+		.n_workers = d->n_workers,
+		.port_ids = d->port_ids,
+		.name = "mqt_w",
+		.socket_id = SOCKET_ID_ANY,
+	};
+
+	if (mqt_hash_key_init(&d->hash_key) != 0)
+		return complain("the system gives no random numbers");
+	d->workers = mqt_workers_create(&params);
+	if (!d->workers)
+		return complain("no connection tables (%s): lower 'limits' in the configuration or "
+				"give EAL more memory, as in -m 1024",
+				rte_strerror(rte_errno));
+	return 0;
+}
+
+static void
+workers_stop(struct daemon *d)
+{
+	mqt_workers_destroy(d->workers);
+}
+
+static int
+maps_start(struct daemon *d)
+{
+	struct mqt_maps_params params = {
+		.max_channels = d->config.limits.max_clients,
+		.socket_id = SOCKET_ID_ANY,
+		.name = "mqt_maps",
+	};
+
+	d->maps = mqt_maps_create(&params);
+	if (!d->maps)
+		return complain("no maps for %u clients (%s): lower 'limits.max_clients' or give "
+				"EAL more memory, as in -m 1024",
+				params.max_channels, rte_strerror(rte_errno));
+	return 0;
+}
+
+static void
+maps_stop(struct daemon *d)
+{
+	mqt_maps_destroy(d->maps);
+}
+
+static void
+cm_stop(struct daemon *d)
+{
+	mqt_cm_destroy(d->cm);
+	mqt_event_ring_destroy(d->events);
+}
+
+static int
+cm_start(struct daemon *d)
+{
+	struct mqt_cm_owner owners[MQT_MAX_WORKERS];
+	struct mqt_cm_params params = {
+		.config = &d->config,
+		.clock = mqt_clock_system(),
+		.hash_key = &d->hash_key,
+		.maps = d->maps,
+		.registry = mqt_registry_local(),
+		.owners = owners,
+		.n_owners = d->n_workers,
+	};
+
+	for (unsigned i = 0; i < d->n_workers; i++) {
+		const struct mqt_worker *w = mqt_workers_at(d->workers, i);
+
+		owners[i].mailbox = mqt_worker_mailbox(w);
+		owners[i].slots = mqt_worker_slots(w);
+		owners[i].heartbeat_ns = mqt_worker_heartbeat(w);
+	}
+	d->events = mqt_event_ring_create(d->config.limits.events);
+	if (!d->events)
+		return complain("no memory for %u events: lower 'limits.events'",
+				d->config.limits.events);
+	params.events = d->events;
+	d->cm = mqt_cm_create(&params);
+	if (!d->cm) {
+		complain("no channel manager: %s", strerror(errno));
+		mqt_event_ring_destroy(d->events);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+reclaimer_start(struct daemon *d)
+{
+	int ret = mqt_maps_reclaimer_start(d->maps);
+
+	return ret ? complain("no thread for grace periods: %s", strerror(-ret)) : 0;
+}
+
+static void
+reclaimer_stop(struct daemon *d)
+{
+	mqt_maps_reclaimer_stop(d->maps);
+}
+
+static int
+ctl_start(struct daemon *d)
+{
+	struct mqt_ctl_params params = {
+		.config = &d->config,
+		.clock = mqt_clock_system(),
+		.hash_key = &d->hash_key,
+		.cm = d->cm,
+		.events = d->events,
+		.workers = d->workers,
+	};
+	const char *path = d->config.control.socket;
+
+	d->ctl = mqt_ctl_start(&params);
+	if (d->ctl)
+		return 0;
+	if (errno == EADDRINUSE)
+		return complain("another tracker answers on %s: stop it or set another "
+				"'control.socket'",
+				path);
+	return complain("no control socket %s: %s. Does its directory exist, and may this user "
+			"write to it?",
+			path, strerror(errno));
+}
+
+static void
+ctl_stop(struct daemon *d)
+{
+	mqt_ctl_stop(d->ctl);
+}
+
+static void
+lcores_stop(struct daemon *d)
+{
+	const struct timespec ts = { .tv_nsec = STOP_POLL_NS };
+	unsigned lcore;
+
+	mqt_workers_stop(d->workers);
+	RTE_LCORE_FOREACH_WORKER (lcore) {
+		/* rte_eal_wait_lcore() spins, perhaps on the CPU of the one it waits for */
+		while (rte_eal_get_lcore_state(lcore) == RUNNING)
+			clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+		rte_eal_wait_lcore(lcore);
+	}
+}
+
+static int
+lcores_start(struct daemon *d)
+{
+	unsigned lcore, i = 0;
+
+	RTE_LCORE_FOREACH_WORKER (lcore) {
+		int ret = rte_eal_remote_launch(
+				mqt_worker_run, mqt_workers_at(d->workers, i++), lcore);
+
+		if (ret != 0) {
+			complain("lcore %u does not start: %s", lcore, rte_strerror(-ret));
+			lcores_stop(d);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static const struct module {
+	const char *name;
+	int (*start)(struct daemon *d);
+	void (*stop)(struct daemon *d); /* NULL: nothing to undo */
+} modules[] = {
+	{ "signals", signals_start, NULL },
+	{ "eal", eal_start, eal_stop },
+	{ "pool", pool_start, pool_stop },
+	{ "ports", ports_start, ports_stop },
+	{ "workers", workers_start, workers_stop },
+	{ "maps", maps_start, maps_stop },
+	{ "cm", cm_start, cm_stop },
+	{ "reclaimer", reclaimer_start, reclaimer_stop },
+	{ "ctl", ctl_start, ctl_stop },
+	{ "lcores", lcores_start, lcores_stop },
+};
+
+static void
+stop_modules(struct daemon *d, size_t n)
+{
+	while (n-- > 0) {
+		if (!modules[n].stop)
+			continue;
+		DAEMON_LOG(DEBUG, "stopping %s\n", modules[n].name);
+		modules[n].stop(d);
+	}
+}
+
+/* --- running ------------------------------------------------------------------------------- */
+
+/* The control lcore. */
+static void
+run_control(struct daemon *d)
+{
+	enum mqt_poll_mode mode = (enum mqt_poll_mode)d->config.poll;
+	struct mqt_idle idle = { 0 };
+
+	mqt_role_control_assert();
+	while (!atomic_load_explicit(&stop_asked, memory_order_relaxed))
+		mqt_idle_step(&idle, mode, mqt_cm_turn(d->cm), LONGEST_NAP_US);
+}
+
+static int
+run(struct daemon *d)
+{
+	size_t n;
+
+	for (n = 0; n < RTE_DIM(modules); n++) {
+		DAEMON_LOG(DEBUG, "starting %s\n", modules[n].name);
+		if (modules[n].start(d) != 0) {
+			stop_modules(d, n);
+			return EXIT_FAILURE;
+		}
+	}
+	fprintf(stderr, "mqtrackd: ready, %u workers, %u port pairs, control socket %s\n",
+			d->n_workers, d->config.n_pairs, d->config.control.socket);
+	run_control(d);
+	stop_modules(d, n);
+	fprintf(stderr, "mqtrackd: stopped\n");
+	return EXIT_SUCCESS;
+}
+
+/* --- command line -------------------------------------------------------------------------- */
+
+static void
+usage(FILE *out)
+{
+	fputs("usage: mqtrackd [EAL options] -- --config FILE [--check]\n"
+	      "       mqtrackd --config FILE [--check] | --help | --version\n"
+	      "\n"
+	      "Tracks the MQTT connections between the ports named in FILE.\n"
+	      "\n"
+	      "  -c, --config FILE  configuration (YAML); mqtrackd.yaml describes all keys\n"
+	      "      --check        checks FILE and ends: status 0, or 1 and what is wrong\n"
+	      "  -h, --help         this text\n"
+	      "  -V, --version      version\n"
+	      "\n"
+	      "EAL options stand before `--`. What they leave out is completed:\n"
+	      "  no memory option   --no-huge --no-shconf -m <enough for FILE>; with a PCI device\n"
+	      "                     EAL's own defaults, for these need huge pages\n"
+	      "                     (with huge pages: --in-memory -m 512)\n"
+	      "  no -a, -b          -a <each PCI device in FILE>, else --no-pci\n"
+	      "  no -l, --lcores    the main lcore, which is the control lcore, and one worker\n"
+	      "  no --file-prefix   --file-prefix=mqtrack-<process id>\n"
+	      "  no --log-level     --log-level=lib.eal:notice\n"
+	      "Each lcore but the main one is a worker.\n",
+			out);
+}
+
+struct options {
+	const char *config;
+	bool check;
+};
+
+/* @return -1 to go on, else the exit status. */
+static int
+parse_options(int argc, char **argv, struct options *opts)
+{
+	enum {
+		OPT_CHECK = 256
+	};
+	static const struct option longs[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, OPT_CHECK },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			opts->config = optarg;
+			break;
+		case OPT_CHECK:
+			opts->check = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		case 'V':
+			puts("mqtrackd " MQT_VERSION);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind == argc && opts->config)
+		return -1;
+	if (optind < argc)
+		complain("unexpected argument '%s'", argv[optind]);
+	else
+		complain("--config FILE is missing");
+	usage(stderr);
+	return 2;
+}
+
+/* Where our own options begin: behind `--`, or at once where there is none. */
+static int
+find_own_options(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--") == 0)
+			return i;
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct daemon d;
+	struct options opts = { 0 };
+	char *own_name = argv[0];
+	char err[512];
+	int own, status;
+
+	own = find_own_options(argc, argv);
+	argv[own] = own_name; /* getopt complains in our name, not in that of "--" */
+	status = parse_options(argc - own, argv + own, &opts);
+	if (status >= 0)
+		return status;
+	if (config_load(opts.config, &d.config, err, sizeof(err)) != 0)
+		return complain("%s", err), EXIT_FAILURE;
+	if (opts.check) {
+		printf("%s: ok\n", opts.config);
+		return EXIT_SUCCESS;
+	}
+	optind = 1; /* EAL parses with getopt too */
+	d.eal_argc = own ? own : 1;
+	d.eal_argv = argv;
+	return run(&d);
+}
