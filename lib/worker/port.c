@@ -273,11 +273,12 @@ void
 mqt_port_stop(uint16_t port_id)
 {
 	char buf[RTE_ETH_NAME_MAX_LEN];
-	const char *name = port_name(port_id, buf);
+	const char *name;
 	int ret;
 
 	if (!rte_eth_dev_is_valid_port(port_id))
 		return;
+	name = port_name(port_id, buf);
 	rte_eth_dev_callback_unregister(port_id, RTE_ETH_EVENT_INTR_RMV, on_removal, NULL);
 	ret = rte_eth_dev_stop(port_id);
 	if (ret != 0)

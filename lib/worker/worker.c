@@ -13,8 +13,8 @@
  * runs on its lcore until stop is asked for; destroy once none runs any more.
  * Synchronisation: a worker is its lcore's alone. Shared are: the hand-over rings (one producer,
  * one consumer each), the mailbox, the heartbeat, the counters, the flag that stops all. Within a
- * turn the mailbox is read first, and what was judged before has left by then (rule R5): each step
- * that can push packets ends with a flush of all ports.
+ * turn the mailbox is read first, and what was judged before has left by then (rule R5): each burst
+ * and each turn ends with a flush of all ports.
  */
 #include "mqtrack/worker.h"
 
@@ -252,7 +252,6 @@ mqt_worker_turn(struct mqt_worker *w)
 	atomic_store_explicit(
 			&w->heartbeat_ns, mqt_clock_mono(w->all->clock), memory_order_release);
 	done = mqt_conns_poll(w->conns);
-	flush_tx(w);
 	for (uint16_t port = 0; port < w->all->n_ports; port++)
 		done += turn_port(w, port);
 	for (unsigned i = 0; i < w->all->n_workers; i++)
