@@ -259,9 +259,13 @@ mqt_maps_create(const struct mqt_maps_params *params)
 		goto err;
 	}
 	maps->chans = table_create(params, ".c", maps->n_rows, sizeof(struct mqt_digest));
+	if (!maps->chans)
+		goto err;
 	maps->infos = table_create(params, ".i", maps->n_rows, sizeof(mqt_chan_id));
+	if (!maps->infos)
+		goto err;
 	maps->lives = table_create(params, ".l", maps->n_rows, sizeof(mqt_chan_id));
-	if (!maps->chans || !maps->infos || !maps->lives)
+	if (!maps->lives)
 		goto err;
 	return maps;
 err:
