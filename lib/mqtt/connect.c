@@ -11,8 +11,10 @@
  * A verdict never changes with more bytes: the head is judged in the order of its bytes, from a
  * prefix only; the rest is judged once.
  *
- * Where brokers are known to accept what a version does not forbid, this does: a registration needs
- * the broker's consent anyway (CONNACK), and what is rejected here passes untracked.
+ * What contradicts the format is rejected. What is well-formed and forbidden (authentication data
+ * without a method, wildcards in a topic) is the broker's to judge: a registration needs its consent
+ * anyway (CONNACK), and what is rejected here passes untracked. For the same reason 3.1 is read as
+ * its text and brokers do: unused bits are not looked at.
  *
  * No state; any thread.
  *
@@ -175,8 +177,6 @@ connect_properties_read(struct reader *r, struct mqt_mqtt_connect *c)
 
 	if (e != MQT_MQTT_E_NONE)
 		return e;
-	if (properties_have(&p, PROPERTY_AUTH_DATA) && !properties_have(&p, PROPERTY_AUTH_METHOD))
-		return MQT_MQTT_E_PROPERTY;
 	c->has_expiry = properties_have(&p, PROPERTY_SESSION_EXPIRY);
 	c->expiry_sec = p.expiry_sec;
 	return MQT_MQTT_E_NONE;

@@ -160,17 +160,14 @@ value_keep(struct properties *p, uint8_t id, const struct value *v)
 	}
 }
 
+/* Reads one property. @p r: not at its end. */
 static enum mqt_mqtt_error
 property_read(struct reader *r, enum property_place place, struct properties *p)
 {
+	uint8_t id = *r->ptr++; /* by the letter a var-int, but all are below 0x80 */
 	struct value v = { 0 };
 	enum mqt_mqtt_error e;
-	uint8_t id;
 
-	/* By the letter a var-int, but every identifier is below 0x80. */
-	e = reader_u8(r, &id);
-	if (e != MQT_MQTT_E_NONE)
-		return e;
 	if (id >= N_KNOWN || (known[id].places & place) == 0)
 		return MQT_MQTT_E_PROPERTY;
 	if (known[id].kind != KIND_PAIRS && (p->seen >> id & 1))

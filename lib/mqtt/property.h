@@ -9,8 +9,6 @@ enum property_id {
 	PROPERTY_SESSION_EXPIRY = 0x11,
 	PROPERTY_ASSIGNED_CLIENTID = 0x12,
 	PROPERTY_SERVER_KEEPALIVE = 0x13,
-	PROPERTY_AUTH_METHOD = 0x15,
-	PROPERTY_AUTH_DATA = 0x16,
 };
 
 /* Where a list of properties stands. */

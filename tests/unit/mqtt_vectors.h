@@ -118,6 +118,9 @@ static const struct connect_vector {
 	{ "5.0 password without user name",
 			"10 14 00 04 'MQTT' 05 42 00 3c 00 00 03 'c-1' 00 02 'pw'", 5, "c", 60, 0,
 			"c-1", "" },
+	{ "5.0 authentication data without method",
+			"10 12 00 04 'MQTT' 05 02 00 3c 04 16 00 01 00 00 01 'a'", 5, "c", 60, 0,
+			"a", "" },
 	{ "5.0 each property of CONNECT",
 			"10 42 00 04 'MQTT' 05 02 00 3c 32 11 ff ff ff ff 21 00 01 27 00 00 00 01 "
 			"22 00 00 19 01 17 00 26 00 01 'k' 00 01 'v' 26 00 01 'k' 00 01 'w' 26 00 "
@@ -262,11 +265,10 @@ static const struct {
 			MQT_MQTT_E_PROPERTY, 0 },
 	{ "request problem information 2", "10 10 00 04 'MQTT' 05 02 00 3c 02 17 02 00 01 'a'",
 			MQT_MQTT_E_PROPERTY, 0 },
-	{ "authentication data without method",
-			"10 12 00 04 'MQTT' 05 02 00 3c 04 16 00 01 00 00 01 'a'",
-			MQT_MQTT_E_PROPERTY, 0 },
 	{ "property passes the property length",
 			"10 13 00 04 'MQTT' 05 02 00 3c 03 11 00 00 00 01 00 01 'a'",
+			MQT_MQTT_E_LENGTH, 0 },
+	{ "property without value", "10 0f 00 04 'MQTT' 05 02 00 3c 01 17 00 01 'a'",
 			MQT_MQTT_E_LENGTH, 0 },
 	{ "user property without value", "10 12 00 04 'MQTT' 05 02 00 3c 04 26 00 01 'k' 00 01 'a'",
 			MQT_MQTT_E_LENGTH, 0 },
