@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Clients and brokers of the simulation. A broker of the simulation is what a real one is to the
+ * tracker: it keeps client ids unique for itself alone, and closes an older connection before it
+ * answers the newer one, or later, or, where faults are on, never.
+ */
+
+#include "mqtrack/mqtt.h"
+#include "sim.h"
+
+#include <string.h>
+
+const char *const sim_clientids[SIM_CLIENTIDS] = { "dev", "Dev", "dev1", "d", "" };
+
+void
+sim_app_start(struct sim_world *w, struct sim_flow *f)
+{
+	static const uint8_t versions[] = { 3, 4, 5 };
+	struct mqt_mqtt_connect c = { 0 };
+	uint8_t buf[128];
+	size_t len;
+
+	f->version = versions[sim_below(&w->rng, 3)];
+	f->clientid = sim_below(&w->rng, SIM_CLIENTIDS);
+	f->clean = sim_percent(&w->rng, 60);
+	if (sim_clientids[f->clientid][0] == '\0') {
+		/* only 3.1.1 and 5.0 know empty ids; 3.1.1 with clean session only */
+		f->version = f->version == 3 ? 4 : f->version;
+		f->clean = true;
+	}
+	f->anonymous = sim_clientids[f->clientid][0] == '\0';
+	f->released = f->tracked = f->ended = f->silent = false;
+	f->chan = MQT_CHAN_NONE;
+
+	c.version = f->version;
+	c.clean_start = f->clean;
+	c.keepalive_sec = 60;
+	c.clientid.ptr = (const uint8_t *)sim_clientids[f->clientid];
+	c.clientid.len = (uint32_t)strlen(sim_clientids[f->clientid]);
+	sim_peer_connect(w, f);
+	len = mqt_mqtt_connect_encode(buf, sizeof(buf), &c);
+	sim_peer_write(&f->peer[SIM_CLIENT], buf, len);
+	if (sim_percent(&w->rng, 30)) { /* pipelined behind CONNECT */
+		len = mqt_mqtt_empty_encode(buf, sizeof(buf), MQT_MQTT_PINGREQ);
+		sim_peer_write(&f->peer[SIM_CLIENT], buf, len);
+	}
+	w->stats.connects++;
+}
+
+static void
+write_disconnect(struct sim_peer *p, uint8_t version, uint8_t code)
+{
+	uint8_t buf[8];
+
+	sim_peer_write(p, buf, mqt_mqtt_disconnect_encode(buf, sizeof(buf), version, code));
+}
+
+static void
+write_publish(struct sim_world *w, struct sim_peer *p, uint8_t version)
+{
+	uint8_t buf[64], payload[40] = "simulated";
+	struct mqt_bytes topic = { (const uint8_t *)"t", 1 };
+	struct mqt_bytes body = { payload, 1 + sim_below(&w->rng, sizeof(payload)) };
+
+	sim_peer_write(p, buf,
+			mqt_mqtt_publish_encode(buf, sizeof(buf), version, 0, 0, topic, body));
+}
+
+static void
+write_empty(struct sim_peer *p, enum mqt_mqtt_type type)
+{
+	uint8_t buf[2];
+
+	sim_peer_write(p, buf, mqt_mqtt_empty_encode(buf, sizeof(buf), type));
+}
+
+/* --- broker -------------------------------------------------------------------------------------- */
+
+static void
+broker_read_connect(struct sim_peer *p)
+{
+	struct mqt_mqtt_connect c;
+
+	if (mqt_mqtt_connect_parse(p->in, p->in_len, &c, NULL) != MQT_PARSE_OK)
+		return;
+	p->hello = true;
+	p->parsed = c.packet_len;
+	p->version = c.version;
+	p->clientid_len = (uint8_t)c.clientid.len;
+	memcpy(p->clientid, c.clientid.ptr, c.clientid.len);
+}
+
+static void
+broker_read(struct sim_world *w, struct sim_peer *p)
+{
+	struct mqt_mqtt_header h;
+
+	if (!p->hello)
+		broker_read_connect(p);
+	while (p->hello &&
+			mqt_mqtt_header_parse(p->in + p->parsed, p->in_len - p->parsed, &h, NULL) ==
+					MQT_PARSE_OK &&
+			p->parsed + h.len + h.remaining <= p->in_len) {
+		p->parsed += h.len + h.remaining;
+		if (h.type == MQT_MQTT_PINGREQ && p->answered)
+			write_empty(p, MQT_MQTT_PINGRESP);
+		else if (h.type == MQT_MQTT_DISCONNECT)
+			p->fin_queued = true;
+	}
+	if (p->fin_in)
+		p->fin_queued = true;
+	(void)w;
+}
+
+static void
+broker_close(struct sim_world *w, struct sim_flow *f, bool takeover)
+{
+	struct sim_peer *p = &f->peer[SIM_BROKER];
+
+	if (sim_percent(&w->rng, 30)) {
+		sim_peer_abort(w, f, SIM_BROKER);
+		return;
+	}
+	if (p->answered && p->version == 5 && takeover)
+		write_disconnect(p, 5, MQT_MQTT_RC_TAKEN_OVER);
+	p->fin_queued = true;
+	sim_peer_output(w, f, SIM_BROKER);
+}
+
+/* Keeps client ids unique on this broker. */
+static void
+broker_take_over(struct sim_world *w, const struct sim_flow *newer)
+{
+	const struct sim_peer *np = &newer->peer[SIM_BROKER];
+
+	for (unsigned i = 0; i < SIM_FLOWS; i++) {
+		struct sim_flow *f = &w->flow[i];
+		struct sim_peer *p = &f->peer[SIM_BROKER];
+
+		if (f == newer || f->broker != newer->broker || f->domain != newer->domain ||
+				p->state != SIM_TCP_OPEN || !p->answered || p->code != 0 ||
+				np->clientid_len == 0 || p->clientid_len != np->clientid_len ||
+				memcmp(p->clientid, np->clientid, np->clientid_len) != 0)
+			continue;
+		if (!w->faults || sim_percent(&w->rng, 60))
+			broker_close(w, f, true);
+		else
+			p->stale = sim_percent(&w->rng, 60); /* later; else never */
+	}
+}
+
+static void
+broker_answer(struct sim_world *w, struct sim_flow *f)
+{
+	struct sim_peer *p = &f->peer[SIM_BROKER];
+	struct mqt_mqtt_connack a = { 0 };
+	uint8_t buf[64];
+	char id[16];
+
+	p->answered = true;
+	p->code = sim_percent(&w->rng, 8) ? (p->version == 5 ? 0x87 : 5) : 0;
+	a.code = p->code;
+	if (p->code == 0) {
+		broker_take_over(w, f);
+		if (p->version == 5 && p->clientid_len == 0) {
+			a.assigned_clientid.len =
+					(uint32_t)snprintf(id, sizeof(id), "auto%u", f->index);
+			a.assigned_clientid.ptr = (const uint8_t *)id;
+		}
+	}
+	sim_peer_write(p, buf, mqt_mqtt_connack_encode(buf, sizeof(buf), p->version, &a));
+	if (p->code != 0)
+		p->fin_queued = true;
+	else if (sim_percent(&w->rng, 20))
+		write_publish(w, p, p->version); /* right behind the CONNACK */
+}
+
+static void
+broker_act(struct sim_world *w, struct sim_flow *f)
+{
+	struct sim_peer *p = &f->peer[SIM_BROKER];
+
+	if (p->hello && !p->answered)
+		broker_answer(w, f);
+	else if (p->stale || (w->faults && sim_percent(&w->rng, 3)))
+		broker_close(w, f, p->stale);
+	else if (p->answered && sim_percent(&w->rng, 30))
+		write_publish(w, p, p->version);
+	sim_peer_output(w, f, SIM_BROKER);
+}
+
+/* --- client -------------------------------------------------------------------------------------- */
+
+static void
+client_read(struct sim_world *w, struct sim_flow *f)
+{
+	struct sim_peer *p = &f->peer[SIM_CLIENT];
+	struct mqt_mqtt_connack a;
+	struct mqt_mqtt_header h;
+
+	if (!p->hello) {
+		enum mqt_parse r = mqt_mqtt_connack_parse(p->in, p->in_len, f->version, &a, NULL);
+
+		if (r == MQT_PARSE_BAD)
+			sim_fail(w, "stream", "flow %u: the client cannot read its CONNACK",
+					f->index);
+		if (r == MQT_PARSE_OK) {
+			p->hello = true;
+			p->parsed = a.packet_len;
+			p->code = a.code;
+			if (a.code != 0)
+				p->fin_queued = true;
+		}
+	}
+	while (p->hello &&
+			mqt_mqtt_header_parse(p->in + p->parsed, p->in_len - p->parsed, &h, NULL) ==
+					MQT_PARSE_OK &&
+			p->parsed + h.len + h.remaining <= p->in_len) {
+		p->parsed += h.len + h.remaining;
+		if (h.type == MQT_MQTT_DISCONNECT)
+			p->fin_queued = true;
+	}
+	if (p->fin_in)
+		p->fin_queued = true;
+}
+
+static void
+client_act(struct sim_world *w, struct sim_flow *f)
+{
+	struct sim_peer *p = &f->peer[SIM_CLIENT];
+	unsigned what = sim_below(&w->rng, 100);
+
+	if (p->hello && p->code == 0) {
+		if (what < 40)
+			write_publish(w, p, f->version);
+		else if (what < 70)
+			write_empty(p, MQT_MQTT_PINGREQ);
+		else if (what < 74) {
+			write_disconnect(p, f->version, MQT_MQTT_RC_SUCCESS);
+			p->fin_queued = true;
+		} else if (what < 77)
+			p->fin_queued = true;
+		else if (what < 80)
+			sim_peer_abort(w, f, SIM_CLIENT);
+	} else if (what < 3) {
+		sim_peer_abort(w, f, SIM_CLIENT);
+	}
+	sim_peer_output(w, f, SIM_CLIENT);
+}
+
+void
+sim_app_read(struct sim_world *w, struct sim_flow *f, enum sim_end end)
+{
+	if (end == SIM_BROKER)
+		broker_read(w, &f->peer[SIM_BROKER]);
+	else
+		client_read(w, f);
+}
+
+void
+sim_app_act(struct sim_world *w, struct sim_flow *f)
+{
+	struct sim_peer *client = &f->peer[SIM_CLIENT], *broker = &f->peer[SIM_BROKER];
+
+	if (client->state == SIM_TCP_CLOSED) {
+		if (w->faults && sim_percent(&w->rng, 25))
+			sim_app_start(w, f);
+	} else if (sim_percent(&w->rng, 50) && client->state == SIM_TCP_OPEN) {
+		client_act(w, f);
+	}
+	if (broker->state == SIM_TCP_OPEN && sim_percent(&w->rng, 50))
+		broker_act(w, f);
+}
+
+void
+sim_app_settle(struct sim_world *w, struct sim_flow *f)
+{
+	struct sim_peer *broker = &f->peer[SIM_BROKER];
+
+	if (broker->state == SIM_TCP_OPEN && broker->hello && !broker->answered)
+		broker_answer(w, f);
+	for (unsigned end = 0; end < SIM_ENDS; end++)
+		if (f->peer[end].state == SIM_TCP_OPEN)
+			sim_peer_output(w, f, (enum sim_end)end);
+}

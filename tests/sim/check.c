@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * The invariants of the simulation.
+ *
+ * After each step, in the maps: at most one live channel a client id (I1); a channel that appears
+ * has a later stamp than every earlier one of its client id (I2); sizes are what a walk counts
+ * (I6); each row is found by its id and by its client (I5); events have no gap and a client's
+ * `connected` never follows another `connected` of it (I8).
+ * On the wire: once a CONNACK has been released, not one byte of an older flow of the same client
+ * id leaves the tracker (I4); what leaves is what the sender wrote, or the tracker's own refusal
+ * or DISCONNECT (I10).
+ * When nothing moves: the newest connection of each client id is the live one (I2, I3); no channel
+ * is left of a flow that is gone (I5).
+ */
+
+#include "sim.h"
+
+#include <string.h>
+
+#define N_KEYS 512
+
+struct key {
+	struct mqt_digest digest;
+	uint64_t stamp_ns;
+	mqt_chan_id chan;      /* newest seen */
+	mqt_chan_id connected; /* by the events */
+};
+
+static struct {
+	struct key key[N_KEYS];
+	unsigned n_keys;
+	uint64_t event_seq;
+} state;
+
+void
+sim_check_start(struct sim_world *w)
+{
+	(void)w;
+	memset(&state, 0, sizeof(state));
+	mqt_rcu_register();
+}
+
+static struct key *
+key_of(struct sim_world *w, const struct mqt_digest *digest)
+{
+	for (unsigned i = 0; i < state.n_keys; i++)
+		if (mqt_digest_equal(&state.key[i].digest, digest))
+			return &state.key[i];
+	if (state.n_keys == N_KEYS) {
+		sim_fail(w, "setup", "more client ids than there can be");
+		return &state.key[0];
+	}
+	state.key[state.n_keys].digest = *digest;
+	return &state.key[state.n_keys++];
+}
+
+static bool
+anonymous(const struct mqt_chan *c)
+{
+	return (c->info->flags & MQT_INFO_ANONYMOUS) != 0;
+}
+
+static void
+check_row(struct sim_world *w, const struct mqt_chan *c, bool live)
+		MQT_REQUIRES_SHARED(mqt_rcu_read)
+{
+	const struct mqt_chan *found[16];
+	const struct mqt_info *info = c->info;
+	unsigned n, i;
+
+	if (mqt_cm_info(sim_tracker_cm(w), c->id) != c)
+		sim_fail(w, "I5", "row %" PRIx64 " is not found by its id", c->id);
+	if (!anonymous(c)) {
+		struct key *k = key_of(w, &info->digest);
+
+		if (k->chan != c->id && c->stamp_ns > k->stamp_ns) {
+			k->chan = c->id;
+			k->stamp_ns = c->stamp_ns;
+		} else if (k->chan != c->id && live) {
+			sim_fail(w, "I2",
+					"channel %" PRIx64
+					" is live with an older stamp than %" PRIx64,
+					c->id, k->chan);
+		}
+		n = mqt_cm_lookup(sim_tracker_cm(w), info->domain, mqt_info_clientid(info),
+				info->clientid_len, found, 16);
+		for (i = 0; i < n && found[i] != c; i++)
+			;
+		if (i == n)
+			sim_fail(w, "I5", "row %" PRIx64 " is not found by its client id", c->id);
+	}
+}
+
+static void
+check_maps(struct sim_world *w)
+{
+	const struct mqt_chan *c, *live[256];
+	struct mqt_cm_gauge gauges[MQT_CM_N_GAUGES];
+	unsigned n = 0, n_live = 0;
+	uint32_t pos = 0;
+
+	mqt_rcu_read_lock();
+	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos))) {
+		bool is_live = mqt_cm_is_live(sim_tracker_cm(w), c->id);
+
+		n++;
+		check_row(w, c, is_live);
+		if (!is_live)
+			continue;
+		for (unsigned i = 0; i < n_live; i++)
+			if (mqt_digest_equal(&live[i]->info->digest, &c->info->digest))
+				sim_fail(w, "I1", "channels %" PRIx64 " and %" PRIx64 " are live",
+						live[i]->id, c->id);
+		if (n_live < 256)
+			live[n_live++] = c;
+	}
+	mqt_rcu_read_unlock();
+	mqt_cm_gauges(sim_tracker_cm(w), gauges);
+	if (gauges[0].count != n || gauges[3].count != n_live)
+		sim_fail(w, "I6",
+				"gauges say %" PRIu64 " channels, %" PRIu64
+				" live; there are %u and %u",
+				gauges[0].count, gauges[3].count, n, n_live);
+	if (mqt_counter_get(&mqt_cm_counters(sim_tracker_cm(w))->v[MQT_C_DUPLICATES]))
+		sim_fail(w, "I1", "the manager itself has counted a duplicate");
+}
+
+static void
+check_events(struct sim_world *w)
+{
+	struct mqt_event ev;
+	uint64_t missed;
+
+	while (mqt_event_ring_read(sim_tracker_events(w), &state.event_seq, &ev, &missed)) {
+		struct mqt_digest digest = { { ev.domain, 0 } };
+		struct key *k;
+
+		if (missed)
+			sim_fail(w, "I8", "%" PRIu64 " events lost before %" PRIu64, missed,
+					ev.seq);
+		if ((ev.flags & (MQT_INFO_ANONYMOUS | MQT_INFO_ASSIGNED)) || ev.clientid_len > 7)
+			continue;
+		/* a key of its own beside the digests of the maps: domain and id as they are */
+		memcpy(&digest.word[1], ev.clientid, ev.clientid_len);
+		k = key_of(w, &digest);
+		if (ev.type == MQT_EVENT_CONNECTED) {
+			if (k->connected)
+				sim_fail(w, "I8",
+						"%" PRIx64 " connected while %" PRIx64 " still was",
+						ev.chan, k->connected);
+			k->connected = ev.chan;
+		} else if (ev.type == MQT_EVENT_DISCONNECTED) {
+			if (k->connected != ev.chan)
+				sim_fail(w, "I8",
+						"%" PRIx64 " disconnected, connected was %" PRIx64,
+						ev.chan, k->connected);
+			k->connected = MQT_CHAN_NONE;
+		}
+	}
+}
+
+void
+sim_check_step(struct sim_world *w)
+{
+	check_maps(w);
+	check_events(w);
+}
+
+/* --- the wire ------------------------------------------------------------------------------------ */
+
+static bool
+same_incarnation(const struct sim_flow *f)
+{
+	return f->peer[SIM_BROKER].irs == f->peer[SIM_CLIENT].iss;
+}
+
+static const struct mqt_chan *
+row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rcu_read)
+{
+	const struct mqt_chan *c, *newest = NULL;
+	uint32_t pos = 0;
+
+	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos)))
+		if (mqt_endpoint_equal(&c->info->peer, &f->ep[SIM_CLIENT]) &&
+				(!newest || c->stamp_ns > newest->stamp_ns))
+			newest = c;
+	return newest;
+}
+
+/* A CONNACK with success has left towards the client. */
+static void
+note_release(struct sim_world *w, struct sim_flow *f)
+{
+	const struct mqt_chan *c;
+
+	f->released = true;
+	w->stats.released++;
+	mqt_rcu_read_lock();
+	c = row_of(w, f);
+	f->tracked = c != NULL;
+	f->chan = c ? c->id : MQT_CHAN_NONE;
+	mqt_rcu_read_unlock();
+	if (!f->tracked || f->anonymous)
+		return;
+	for (unsigned i = 0; i < SIM_FLOWS; i++) {
+		struct sim_flow *g = &w->flow[i];
+
+		if (g != f && g->released && g->tracked && !g->ended && !g->anonymous &&
+				g->domain == f->domain && g->clientid == f->clientid)
+			g->silent = true;
+	}
+}
+
+static bool
+spoken_by_tracker(const struct sim_seg *seg, enum sim_end to)
+{
+	if (seg->data[0] == MQT_MQTT_DISCONNECT << 4)
+		return to == SIM_BROKER || (seg->len >= 3 && seg->data[2] != 0);
+	return to == SIM_CLIENT && seg->data[0] == MQT_MQTT_CONNACK << 4 && seg->len >= 4 &&
+			seg->data[3] != 0;
+}
+
+void
+sim_check_output(
+		struct sim_world *w, struct sim_flow *f, enum sim_end to, const struct sim_seg *seg)
+{
+	const struct sim_peer *from = &f->peer[to == SIM_CLIENT ? SIM_BROKER : SIM_CLIENT];
+	uint32_t at = seg->seq - from->iss - 1;
+	bool own;
+
+	if (!same_incarnation(f))
+		return;
+	if (seg->len) {
+		own = at > from->out_len || at + seg->len > from->out_len ||
+				memcmp(from->out + at, seg->data, seg->len) != 0;
+		if (own && !spoken_by_tracker(seg, to))
+			sim_fail(w, "I10", "flow %u: %u bytes at %u towards the %s are nobody's",
+					f->index, seg->len, at,
+					to == SIM_CLIENT ? "client" : "broker");
+		if (f->silent && !(own && to == SIM_CLIENT))
+			sim_fail(w, "I4",
+					"flow %u: %u bytes towards the %s after a newer CONNACK "
+					"was released",
+					f->index, seg->len, to == SIM_CLIENT ? "client" : "broker");
+		if (to == SIM_CLIENT && at == 0 && !own && !f->released && from->answered &&
+				from->code == 0)
+			note_release(w, f);
+	}
+	if (!f->silent && (seg->flags & (MQT_TCP_FIN | MQT_TCP_RST)))
+		f->ended = true;
+}
+
+/* --- at rest --------------------------------------------------------------------------------------- */
+
+static bool
+alive(const struct sim_flow *f)
+{
+	return same_incarnation(f) && f->tracked && !f->anonymous &&
+			f->peer[SIM_CLIENT].state == SIM_TCP_OPEN &&
+			f->peer[SIM_BROKER].state == SIM_TCP_OPEN && f->peer[SIM_CLIENT].hello &&
+			!f->peer[SIM_CLIENT].fin_queued && !f->peer[SIM_BROKER].fin_queued;
+}
+
+void
+sim_check_quiet(struct sim_world *w)
+{
+	for (unsigned i = 0; i < SIM_FLOWS; i++) {
+		struct sim_flow *f = &w->flow[i];
+		const struct mqt_chan *c;
+
+		if (!alive(f))
+			continue;
+		for (unsigned k = i + 1; k < SIM_FLOWS; k++)
+			if (alive(&w->flow[k]) && w->flow[k].domain == f->domain &&
+					w->flow[k].clientid == f->clientid)
+				sim_fail(w, "I1", "flows %u and %u both live on as %s", i, k,
+						sim_clientids[f->clientid]);
+		mqt_rcu_read_lock();
+		c = row_of(w, f);
+		if (!c || !mqt_cm_is_live(sim_tracker_cm(w), c->id))
+			sim_fail(w, "I3", "flow %u is connected and not in the live map", i);
+		mqt_rcu_read_unlock();
+	}
+}
+
+void
+sim_check_end(struct sim_world *w)
+{
+	struct mqt_maps_sizes sizes;
+
+	mqt_maps_sizes(mqt_cm_maps(sim_tracker_cm(w)), &sizes);
+	if (sizes.channels || sizes.clients || sizes.live || sizes.retired)
+		sim_fail(w, "I5", "left at the end: %u channels, %u clients, %u live, %u retired",
+				sizes.channels, sizes.clients, sizes.live, sizes.retired);
+	for (unsigned i = 0; i < SIM_WORKERS; i++) {
+		const struct mqt_conns_gauges *g = sim_tracker_gauges(w, i);
+
+		for (unsigned s = MQT_CONN_FREE + 1; s < MQT_CONN_N_STATES; s++)
+			if (atomic_load(&g->state[s]))
+				sim_fail(w, "I5", "worker %u: %u connections left %s", i,
+						atomic_load(&g->state[s]), mqt_conn_state_name(s));
+		if (atomic_load(&g->parked) || atomic_load(&g->embryos) || atomic_load(&g->outbox))
+			sim_fail(w, "I5", "worker %u: %u parked, %u embryos, %u messages left", i,
+					atomic_load(&g->parked), atomic_load(&g->embryos),
+					atomic_load(&g->outbox));
+	}
+	mqt_rcu_unregister();
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * mqtrack-sim: runs seeds, each in a process of its own. Exit status 0 where every invariant held
+ * in every step of every seed; a breach prints the command that shows it again.
+ */
+
+#include "sim.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_log.h>
+
+#define QUIET_EVERY  2500
+#define SETTLE_MAX   20000
+#define SETTLE_CALM  40
+#define MAX_FAILURES 10
+
+struct options {
+	uint64_t first, last;
+	uint64_t steps;
+	bool verbose;
+};
+
+void
+sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->failures++ >= MAX_FAILURES)
+		return;
+	printf("seed %" PRIu64 " step %" PRIu64 ": %s: ", w->seed, w->step, what);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n  again: mqtrack-sim --seed %" PRIu64 " --steps %" PRIu64 "\n", w->seed,
+			w->step + 1);
+}
+
+static void
+init_flows(struct sim_world *w)
+{
+	for (unsigned i = 0; i < SIM_FLOWS; i++) {
+		struct sim_flow *f = &w->flow[i];
+
+		f->index = i;
+		f->domain = i % SIM_DOMAINS;
+		f->broker = i / SIM_DOMAINS % SIM_BROKERS;
+		for (unsigned end = 0; end < SIM_ENDS; end++) {
+			struct mqt_endpoint *ep = &f->ep[end];
+
+			ep->version = i % 3 == 2 ? 6 : 4;
+			if (ep->version == 6)
+				memcpy(ep->ip, "\x20\x01\x0d\xb8", 4);
+			else
+				memcpy(ep->ip, "\xc0\x00\x02", 3);
+			ep->ip[ep->version == 6 ? 15 : 3] =
+					(uint8_t)(end == SIM_CLIENT ? 100 + i / 7 : 1 + f->broker);
+			ep->port = (uint16_t)(end == SIM_CLIENT ? 40000 + i : 1883 + f->domain);
+			f->queue[end] = (uint16_t)sim_below(&w->rng, SIM_WORKERS);
+		}
+	}
+}
+
+/* Brings one segment from an end to the tracker. */
+static void
+step_up(struct sim_world *w, struct sim_flow *f, enum sim_end end)
+{
+	struct sim_link *l = &f->up[end];
+	struct sim_seg seg;
+
+	if (w->faults && l->n > 1 && sim_percent(&w->rng, 4)) {
+		struct sim_seg *a = &l->seg[l->head], *b = &l->seg[(l->head + 1) % SIM_LINK_MAX];
+
+		seg = *a;
+		*a = *b;
+		*b = seg;
+		w->stats.reorders++;
+	}
+	if (!sim_link_pop(l, &seg))
+		return;
+	if (w->faults && sim_percent(&w->rng, 2)) {
+		w->stats.drops++;
+		return;
+	}
+	sim_tracker_input(w, f, end, &seg);
+	if (w->faults && sim_percent(&w->rng, 1))
+		sim_tracker_input(w, f, end, &seg); /* the network repeats one */
+	w->stats.deliveries++;
+}
+
+/* Brings one segment from the tracker to an end. */
+static void
+step_down(struct sim_world *w, struct sim_flow *f, enum sim_end end)
+{
+	struct sim_seg seg;
+
+	if (!sim_link_pop(&f->down[end], &seg))
+		return;
+	if (w->faults && sim_percent(&w->rng, 2)) {
+		w->stats.drops++;
+		return;
+	}
+	sim_peer_receive(w, f, end, &seg);
+	w->stats.deliveries++;
+}
+
+static void
+step_time(struct sim_world *w)
+{
+	unsigned kind = sim_below(&w->rng, 1000);
+	uint64_t ns;
+
+	if (kind < 990)
+		ns = sim_below(&w->rng, 200) * MQT_NS_PER_US;
+	else if (kind < 999)
+		ns = sim_below(&w->rng, 50) * MQT_NS_PER_MS;
+	else
+		ns = sim_below(&w->rng, 3000) * MQT_NS_PER_MS;
+	w->now_ns += ns;
+	if (ns < MQT_NS_PER_MS)
+		return;
+	for (unsigned i = 0; i < SIM_FLOWS; i++)
+		for (unsigned end = 0; end < SIM_ENDS; end++)
+			sim_peer_timeout(w, &w->flow[i], (enum sim_end)end);
+}
+
+static void
+step_worker(struct sim_world *w)
+{
+	unsigned i = sim_below(&w->rng, SIM_WORKERS);
+
+	if (sim_below(&w->rng, 2000) == 0) {
+		w->stalled_until[i] = w->now_ns + sim_below(&w->rng, 4000) * MQT_NS_PER_MS;
+		w->stats.stalls++;
+	}
+	if (w->now_ns >= w->stalled_until[i])
+		sim_tracker_worker_turn(w, i);
+}
+
+static void
+step_control(struct sim_world *w)
+{
+	if (sim_below(&w->rng, 3000) == 0) {
+		w->control_stalled_until = w->now_ns + sim_below(&w->rng, 2000) * MQT_NS_PER_MS;
+		w->stats.stalls++;
+	}
+	if (w->now_ns >= w->control_stalled_until)
+		sim_tracker_control_turn(w);
+}
+
+static void
+step(struct sim_world *w)
+{
+	struct sim_flow *f = &w->flow[sim_below(&w->rng, SIM_FLOWS)];
+	enum sim_end end = (enum sim_end)sim_below(&w->rng, SIM_ENDS);
+	unsigned what = sim_below(&w->rng, 1000);
+
+	step_time(w);
+	if (what < 280)
+		step_up(w, f, end);
+	else if (what < 580)
+		step_down(w, f, end);
+	else if (what < 760)
+		step_worker(w);
+	else if (what < 880)
+		step_control(w);
+	else if (what < 900)
+		sim_tracker_grace(w);
+	else if (what < 995)
+		sim_app_act(w, f);
+	else {
+		sim_tracker_kick(w, sim_below(&w->rng, SIM_DOMAINS),
+				sim_below(&w->rng, SIM_CLIENTIDS), sim_percent(&w->rng, 50));
+		w->stats.kicks++;
+	}
+}
+
+static bool
+at_rest(struct sim_world *w)
+{
+	for (unsigned i = 0; i < SIM_FLOWS; i++) {
+		struct sim_flow *f = &w->flow[i];
+
+		for (unsigned end = 0; end < SIM_ENDS; end++)
+			if (f->up[end].n || f->down[end].n || f->peer[end].rto_ns)
+				return false;
+	}
+	return !sim_tracker_busy(w);
+}
+
+static void
+settle_round(struct sim_world *w)
+{
+	for (unsigned i = 0; i < SIM_FLOWS; i++)
+		for (unsigned end = 0; end < SIM_ENDS; end++)
+			while (w->flow[i].up[end].n)
+				step_up(w, &w->flow[i], (enum sim_end)end);
+	for (unsigned k = 0; k < SIM_WORKERS; k++)
+		while (sim_tracker_worker_turn(w, k))
+			;
+	sim_tracker_control_turn(w);
+	sim_tracker_grace(w);
+	for (unsigned i = 0; i < SIM_FLOWS; i++)
+		for (unsigned end = 0; end < SIM_ENDS; end++) {
+			while (w->flow[i].down[end].n)
+				step_down(w, &w->flow[i], (enum sim_end)end);
+			sim_peer_timeout(w, &w->flow[i], (enum sim_end)end);
+		}
+}
+
+/* Lets everything under way come to its end, without faults. */
+static void
+settle(struct sim_world *w)
+{
+	unsigned calm = 0;
+
+	w->faults = false;
+	for (unsigned round = 0; round < SETTLE_MAX && calm < SETTLE_CALM; round++) {
+		for (unsigned i = 0; i < SIM_FLOWS; i++)
+			sim_app_settle(w, &w->flow[i]);
+		settle_round(w);
+		sim_check_step(w);
+		calm = at_rest(w) ? calm + 1 : 0;
+		w->now_ns += 20 * MQT_NS_PER_MS;
+	}
+	if (calm < SETTLE_CALM)
+		sim_fail(w, "rest", "the tracker or a flow never comes to rest");
+	memset(w->stalled_until, 0, sizeof(w->stalled_until));
+	w->control_stalled_until = 0;
+	w->stats.quiets++;
+}
+
+/* Every end disappears without a word; the tracker must find that out by itself. */
+static void
+finish(struct sim_world *w)
+{
+	for (unsigned i = 0; i < SIM_FLOWS; i++)
+		for (unsigned end = 0; end < SIM_ENDS; end++)
+			if (sim_percent(&w->rng, 70))
+				sim_peer_abort(w, &w->flow[i], (enum sim_end)end);
+	settle(w);
+	for (unsigned hour = 0; hour < 4; hour++)
+		for (unsigned i = 0; i < 3600; i++) {
+			w->now_ns += MQT_NS_PER_SEC;
+			settle_round(w);
+		}
+	settle(w);
+	sim_check_end(w);
+}
+
+static int
+run(uint64_t seed, uint64_t steps, bool verbose)
+{
+	struct sim_world *w = calloc(1, sizeof(*w));
+	char prefix[64];
+	char *argv[] = { "sim", "--no-huge", "--no-shconf", "-m", "256", "--no-pci",
+		"--no-telemetry", "--log-level=1", "--lcores=0", prefix, NULL };
+	unsigned failures;
+
+	if (!w)
+		return 1;
+	snprintf(prefix, sizeof(prefix), "--file-prefix=mqtsim%d", (int)getpid());
+	if (rte_eal_init(10, argv) < 0) {
+		fprintf(stderr, "sim: EAL does not start\n");
+		return 1;
+	}
+	w->seed = seed;
+	w->rng.state = seed * 0x2545f4914f6cdd1dull + 1;
+	w->now_ns = 1000 * MQT_NS_PER_SEC;
+	w->faults = true;
+	w->verbose = verbose;
+	init_flows(w);
+	if (sim_tracker_start(w)) {
+		fprintf(stderr, "sim: the tracker does not start\n");
+		return 1;
+	}
+	sim_check_start(w);
+	for (w->step = 0; w->step < steps && !w->failures; w->step++) {
+		step(w);
+		sim_check_step(w);
+		if (w->step % QUIET_EVERY == QUIET_EVERY - 1) {
+			settle(w);
+			sim_check_quiet(w);
+			w->faults = true;
+		}
+	}
+	if (!w->failures)
+		finish(w);
+	if (verbose || w->failures)
+		sim_tracker_print(w);
+	printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " connects, %" PRIu64
+	       " CONNACKs released, %" PRIu64 " kicks, %" PRIu64 " segments, %" PRIu64
+	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " quiet points: %s\n",
+			seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
+			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
+			w->stats.quiets, w->failures ? "FAILED" : "ok");
+	sim_tracker_stop(w);
+	failures = w->failures;
+	free(w);
+	rte_eal_cleanup();
+	fflush(stdout);
+	return failures ? 1 : 0;
+}
+
+static int
+run_apart(uint64_t seed, const struct options *o)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return 1;
+	if (pid == 0)
+		_exit(run(seed, o->steps, o->verbose));
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return 1;
+	if (WIFSIGNALED(status))
+		printf("seed %" PRIu64 ": ended by signal %d\n  again: mqtrack-sim --seed %" PRIu64
+		       " --steps %" PRIu64 "\n",
+				seed, WTERMSIG(status), seed, o->steps);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static int
+usage(FILE *to)
+{
+	fprintf(to, "usage: mqtrack-sim [--seed N | --seeds N-M] [--steps N] [--verbose]\n");
+	return to == stdout ? 0 : 2;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option longopts[] = {
+		{ "seed", required_argument, NULL, 's' },
+		{ "seeds", required_argument, NULL, 'S' },
+		{ "steps", required_argument, NULL, 'n' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct options o = { .first = 1, .last = 10, .steps = 10000 };
+	unsigned failed = 0, n = 0;
+	int c;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while ((c = getopt_long(argc, argv, "", longopts, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			o.first = o.last = strtoull(optarg, NULL, 0);
+			break;
+		case 'S':
+			if (sscanf(optarg, "%" SCNu64 "-%" SCNu64, &o.first, &o.last) != 2)
+				return usage(stderr);
+			break;
+		case 'n':
+			o.steps = strtoull(optarg, NULL, 0);
+			break;
+		case 'v':
+			o.verbose = true;
+			break;
+		case 'h':
+			return usage(stdout);
+		default:
+			return usage(stderr);
+		}
+	}
+	for (uint64_t seed = o.first; seed <= o.last; seed++, n++)
+		failed += run_apart(seed, &o) != 0;
+	printf("%u seeds passed, %u failed\n", n - failed, failed);
+	return failed || n == 0 ? 1 : 0;
+}

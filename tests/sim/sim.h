@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+/*
+ * The whole tracker in one thread and in virtual time: real workers on in-memory ports, the real
+ * channel manager, and small TCP and MQTT peers on both sides of it. Every choice comes from one
+ * seeded generator, so a seed is a run.
+ *
+ *   peer.c    TCP ends: segments, retransmission, reset rules of RFC 9293 and RFC 5961
+ *   app.c     what clients and brokers say to each other
+ *   tracker.c the tracker under test: ports, workers, manager, clock
+ *   check.c   the invariants, looked at after every step
+ *   main.c    steps, faults, quiet points, options
+ */
+
+#include "mqtrack/clock.h"
+#include "mqtrack/cm.h"
+#include "mqtrack/mqtt.h"
+#include "mqtrack/packet.h"
+#include "mqtrack/worker.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SIM_FLOWS     40
+#define SIM_WORKERS   2
+#define SIM_BROKERS   3
+#define SIM_DOMAINS   2
+#define SIM_CLIENTIDS 5
+#define SIM_SEG_MAX   96
+#define SIM_LINK_MAX  48
+#define SIM_STREAM    2048
+
+/* --- choices ----------------------------------------------------------------------------------- */
+
+struct sim_rng {
+	uint64_t state;
+};
+
+/* splitmix64 (Steele, Lea, Flood 2014) */
+static inline uint64_t
+sim_random(struct sim_rng *rng)
+{
+	uint64_t z = rng->state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+/* 0 to n - 1 */
+static inline unsigned
+sim_below(struct sim_rng *rng, unsigned n)
+{
+	return (unsigned)(sim_random(rng) >> 11) % n;
+}
+
+static inline bool
+sim_percent(struct sim_rng *rng, unsigned percent)
+{
+	return sim_below(rng, 100) < percent;
+}
+
+/* --- flows ------------------------------------------------------------------------------------- */
+
+enum sim_end {
+	SIM_CLIENT,
+	SIM_BROKER,
+	SIM_ENDS,
+};
+
+struct sim_seg {
+	uint8_t flags;
+	uint8_t len;
+	uint32_t seq;
+	uint32_t ack;
+	uint8_t data[SIM_SEG_MAX];
+};
+
+/* A one-way wire, in order unless a fault reorders it. */
+struct sim_link {
+	unsigned head, n;
+	struct sim_seg seg[SIM_LINK_MAX];
+};
+
+enum sim_tcp {
+	SIM_TCP_CLOSED, /* for a broker: listening */
+	SIM_TCP_SYN_SENT,
+	SIM_TCP_SYN_RCVD,
+	SIM_TCP_OPEN, /* established, and half closed either way */
+};
+
+struct sim_peer {
+	enum sim_tcp state;
+	uint32_t iss, snd_una, snd_nxt; /* data byte i has sequence number iss + 1 + i */
+	uint32_t irs, rcv_nxt;
+	uint32_t out_len; /* bytes written by the application */
+	uint32_t in_len;  /* bytes read in order */
+	uint32_t parsed;  /* of these, understood by the application */
+	bool fin_queued, fin_in;
+	bool ack_due;
+	uint64_t rto_ns;
+	unsigned n_rto;
+	/* the application's */
+	bool hello;    /* broker: has read CONNECT; client: has read CONNACK */
+	bool answered; /* broker: has written CONNACK */
+	bool stale;    /* broker: another flow has taken this one's client id */
+	uint8_t version;
+	uint8_t code; /* of the CONNACK written or read */
+	uint8_t clientid[8];
+	uint8_t clientid_len;
+	uint8_t out[SIM_STREAM];
+	uint8_t in[SIM_STREAM];
+};
+
+/* One five-tuple and its current incarnation. */
+struct sim_flow {
+	unsigned index;
+	struct mqt_endpoint ep[SIM_ENDS];
+	uint16_t queue[SIM_ENDS];       /* rx queue on which the port brings it */
+	struct sim_link up[SIM_ENDS];   /* from an end to the tracker */
+	struct sim_link down[SIM_ENDS]; /* from the tracker to an end */
+	struct sim_peer peer[SIM_ENDS];
+
+	/* the incarnation, as its client knows it */
+	unsigned domain, broker, clientid;
+	uint8_t version;
+	bool clean;
+	bool anonymous; /* empty client id: outside uniqueness */
+
+	/* what the checks know of it */
+	bool released; /* a CONNACK with success has left the tracker towards the client */
+	bool tracked;  /* it had a row then */
+	bool ended;    /* a FIN or RST of either end has passed */
+	bool silent;   /* a newer CONNACK of its client id has been released since */
+	mqt_chan_id chan;
+};
+
+/* --- the world --------------------------------------------------------------------------------- */
+
+struct sim_tracker;
+
+struct sim_stats {
+	uint64_t connects, released, kicks, deliveries, drops, reorders, stalls, quiets;
+};
+
+struct sim_world {
+	struct sim_rng rng;
+	uint64_t seed;
+	uint64_t step;
+	uint64_t now_ns;
+	bool faults; /* off at quiet points */
+	struct sim_flow flow[SIM_FLOWS];
+	uint64_t stalled_until[SIM_WORKERS];
+	uint64_t control_stalled_until;
+	struct sim_tracker *tracker;
+	struct sim_stats stats;
+	bool verbose;
+	unsigned failures;
+};
+
+/* Reports a breach with all that is needed to see it again, and remembers it. */
+void sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
+		__attribute__((format(printf, 3, 4)));
+
+/* --- peer.c ------------------------------------------------------------------------------------ */
+
+void sim_peer_connect(struct sim_world *w, struct sim_flow *f);
+void sim_peer_receive(struct sim_world *w, struct sim_flow *f, enum sim_end end,
+		const struct sim_seg *seg);
+/* Sends what may be sent: new data in random cuts, a due acknowledgement, FIN. */
+void sim_peer_output(struct sim_world *w, struct sim_flow *f, enum sim_end end);
+void sim_peer_timeout(struct sim_world *w, struct sim_flow *f, enum sim_end end);
+void sim_peer_write(struct sim_peer *p, const void *data, size_t len);
+void sim_peer_abort(struct sim_world *w, struct sim_flow *f, enum sim_end end);
+bool sim_link_push(struct sim_link *l, const struct sim_seg *seg);
+bool sim_link_pop(struct sim_link *l, struct sim_seg *seg);
+
+/* --- app.c ------------------------------------------------------------------------------------- */
+
+extern const char *const sim_clientids[SIM_CLIENTIDS];
+
+/* A flow that is closed on the client's side connects again, with a new identity. */
+void sim_app_start(struct sim_world *w, struct sim_flow *f);
+/* Reads what has come in. */
+void sim_app_read(struct sim_world *w, struct sim_flow *f, enum sim_end end);
+/* Says or does something of its own. */
+void sim_app_act(struct sim_world *w, struct sim_flow *f);
+/* Only brings to an end what is under way. */
+void sim_app_settle(struct sim_world *w, struct sim_flow *f);
+
+/* --- tracker.c --------------------------------------------------------------------------------- */
+
+int sim_tracker_start(struct sim_world *w);
+/* Stops it; every mbuf must have come back. */
+void sim_tracker_stop(struct sim_world *w);
+/* Puts a segment on the wire towards the tracker. @return false where the port is full. */
+bool sim_tracker_input(struct sim_world *w, struct sim_flow *f, enum sim_end from,
+		const struct sim_seg *seg);
+unsigned sim_tracker_worker_turn(struct sim_world *w, unsigned worker);
+unsigned sim_tracker_control_turn(struct sim_world *w);
+void sim_tracker_grace(struct sim_world *w);
+void sim_tracker_kick(struct sim_world *w, unsigned domain, unsigned clientid, bool discard);
+struct mqt_cm *sim_tracker_cm(struct sim_world *w);
+const struct mqt_event_ring *sim_tracker_events(struct sim_world *w);
+const struct mqt_conns_gauges *sim_tracker_gauges(struct sim_world *w, unsigned worker);
+bool sim_tracker_busy(struct sim_world *w);
+void sim_tracker_print(struct sim_world *w);
+
+/* --- check.c ----------------------------------------------------------------------------------- */
+
+void sim_check_start(struct sim_world *w);
+/* A segment leaves the tracker. */
+void sim_check_output(struct sim_world *w, struct sim_flow *f, enum sim_end to,
+		const struct sim_seg *seg);
+/* After every step. */
+void sim_check_step(struct sim_world *w);
+/* Nothing is under way any more. */
+void sim_check_quiet(struct sim_world *w);
+/* All flows are closed and everything has come to rest. */
+void sim_check_end(struct sim_world *w);
+
+#endif
