@@ -61,7 +61,7 @@ send_segment(struct mqt_conns *cs, const struct conn *c, enum side to, unsigned 
 	struct rte_mbuf *m;
 
 	memcpy(seg.l2, c->l2[opposite(to)], MQT_L2_MAX);
-	conn_endpoints(cs, c, &end[CLIENT], &end[BROKER]);
+	conn_endpoints(c, &end[CLIENT], &end[BROKER]);
 	seg.src = end[opposite(to)];
 	seg.dst = end[to];
 	m = mqt_segment_build(cs->pool, &seg);

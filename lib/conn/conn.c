@@ -148,40 +148,40 @@ conn_lookup(struct mqt_conns *cs, const struct mqt_flow_key *key, uint64_t hash,
 static bool
 table_add(struct mqt_conns *cs, struct conn *c, const struct embryo *e)
 {
-	hash_sig_t sig = (hash_sig_t)e->hash;
+	struct mqt_flow_key *ip6 = NULL;
 
-	if (rte_hash_add_key_with_hash_data(cs->table[e->ip6], &e->key, sig, c) != 0)
+	if (e->ip6) {
+		ip6 = malloc(sizeof(*ip6));
+		if (!ip6)
+			return false;
+		*ip6 = e->key;
+	}
+	if (rte_hash_add_key_with_hash_data(cs->table[e->ip6], &e->key, (hash_sig_t)e->hash, c) !=
+			0) {
+		free(ip6);
 		return false;
-	c->key_pos = rte_hash_lookup_with_hash(cs->table[e->ip6], &e->key, sig);
+	}
+	if (e->ip6)
+		c->key.ip6 = ip6;
+	else
+		memcpy(c->key.ip4, &e->key, sizeof(c->key.ip4));
 	c->flags |= CONN_IN_TABLE;
 	cs->added = true;
 	return true;
-}
-
-static const struct mqt_flow_key *
-conn_key(const struct mqt_conns *cs, const struct conn *c)
-{
-	void *key;
-
-	if (rte_hash_get_key_with_position(cs->table[!!(c->flags & CONN_IP6)], c->key_pos, &key))
-		return NULL;
-	return key;
 }
 
 static void
 table_remove(struct mqt_conns *cs, struct conn *c)
 {
 	bool ip6 = c->flags & CONN_IP6;
-	const struct mqt_flow_key *in_table = conn_key(cs, c);
-	struct mqt_flow_key key = { 0 };
+	const void *key = ip6 ? (const void *)c->key.ip6 : c->key.ip4;
 	size_t len = ip6 ? MQT_FLOW_KEY_V6_LEN : MQT_FLOW_KEY_V4_LEN;
 
 	c->flags &= (uint16_t)~CONN_IN_TABLE;
-	if (!in_table)
-		return;
-	memcpy(&key, in_table, len);
 	rte_hash_del_key_with_hash(
-			cs->table[ip6], &key, (hash_sig_t)mqt_hash_flow(cs->hash_key, &key, len));
+			cs->table[ip6], key, (hash_sig_t)mqt_hash_flow(cs->hash_key, key, len));
+	if (ip6)
+		free(c->key.ip6);
 }
 
 static void
@@ -199,14 +199,19 @@ endpoint_v6(const struct mqt_flow_key *key, unsigned i, struct mqt_endpoint *ep)
 }
 
 void
-conn_endpoints(const struct mqt_conns *cs, const struct conn *c, struct mqt_endpoint *client,
-		struct mqt_endpoint *broker)
+conn_endpoints(const struct conn *c, struct mqt_endpoint *client, struct mqt_endpoint *broker)
 {
-	const struct mqt_flow_key *key = conn_key(cs, c);
 	unsigned low = c->flags & CONN_CLIENT_LOW ? 0 : 1;
+	struct mqt_flow_key key;
 
-	(c->flags & CONN_IP6 ? endpoint_v6 : endpoint_v4)(key, low, client);
-	(c->flags & CONN_IP6 ? endpoint_v6 : endpoint_v4)(key, !low, broker);
+	if (c->flags & CONN_IP6) {
+		endpoint_v6(c->key.ip6, low, client);
+		endpoint_v6(c->key.ip6, !low, broker);
+		return;
+	}
+	memcpy(&key, c->key.ip4, sizeof(c->key.ip4));
+	endpoint_v4(&key, low, client);
+	endpoint_v4(&key, !low, broker);
 }
 
 /* --- begin and end of a connection ------------------------------------------------------------- */
@@ -716,6 +721,8 @@ drop_all_held(struct mqt_conns *cs)
 		hold_drop(cs, &c->stream[CLIENT]);
 		hold_drop(cs, &c->stream[BROKER]);
 		handshake_end(cs, c);
+		if (c->flags & CONN_IN_TABLE)
+			table_remove(cs, c);
 	}
 }
 

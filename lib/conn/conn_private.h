@@ -117,7 +117,10 @@ struct conn {
 
 	/* cold: what injection and timers need */
 	struct mqt_timer timer;
-	int32_t key_pos; /* of its key in the flow table */
+	union { /* its key in the flow table, while CONN_IN_TABLE */
+		uint8_t ip4[MQT_FLOW_KEY_V4_LEN];
+		struct mqt_flow_key *ip6; /* allocated: it is three times as large */
+	} key;
 	uint32_t isn[2];
 	uint32_t link;       /* in the FIFO of quiet or free slots */
 	uint32_t quiet_ms;   /* when it began to rest */
@@ -278,8 +281,7 @@ void conn_set_state(struct mqt_conns *cs, struct conn *c, enum mqt_conn_state st
 void conn_arm(struct mqt_conns *cs, struct conn *c, uint64_t after_ns);
 
 /** Client and broker. */
-void conn_endpoints(const struct mqt_conns *cs, const struct conn *c, struct mqt_endpoint *client,
-		struct mqt_endpoint *broker);
+void conn_endpoints(const struct conn *c, struct mqt_endpoint *client, struct mqt_endpoint *broker);
 
 bool conn_fail_closed(const struct mqt_conns *cs, const struct conn *c);
 

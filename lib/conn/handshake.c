@@ -248,7 +248,7 @@ info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_co
 	info = calloc(1, sizeof(*info) + id.len + connect.username.len);
 	if (!info)
 		return NULL;
-	conn_endpoints(cs, c, &info->peer, &info->broker);
+	conn_endpoints(c, &info->peer, &info->broker);
 	info->flags = info_flags(&connect, connack);
 	info->expiry_sec = connack->has_expiry ? connack->expiry_sec : connect.expiry_sec;
 	info->keepalive_sec =
