@@ -43,9 +43,16 @@
  *
  * Positions. rte_hash with lock-free readers does not give a deleted key's position back; that is
  * done by rte_hash_free_key_with_position(), after the same grace period. `struct row_ctl` keeps
- * the positions of a retired row. Rows and positions beyond max_channels are the slack that a
- * storm of removals uses up until the grace period ends; when it is used up, insertion fails with
- * ENOSPC as if the maps were full.
+ * the positions of a retired row. Rows beyond max_channels are the slack that a storm of removals
+ * uses up until its grace period ends; then insertion fails with ENOSPC as if the maps were full.
+ *
+ * Sizes. rte_hash loses the position of a key for ever when it finds no extendable bucket for it
+ * (DPDK 22.11, __rte_hash_add_key_with_hash(), label failure), so that must not happen, whatever
+ * keys collide. Of B buckets' worth of entries there are B / 8 extendable buckets. A chain of m of
+ * them hangs on a full bucket and is compacted at each removal, so it holds more than 8 m keys:
+ * max_channels / 8 are in use at most. A retired row keeps one at most from being used. With
+ * (B - max_channels) / 8 rows of slack there is always one left, and always a position. So a table
+ * never refuses a key while there is a free row; the unwinding is there for what we do not know.
  *
  * Synchronisation: the control lcore writes, everything. Readers are inside mqt_rcu_read sections.
  * Row memory is never anything but rows. rte_hash orders a key's data by release and acquire.
@@ -53,7 +60,7 @@
  * Sources: rules R9, R10; invariants I3, I6; DPDK 22.11 lib/hash/rte_cuckoo_hash.c.
  */
 
-#define SLACK_MIN   1024
+#define SLACK_MIN   1024u
 #define NAME_SUFFIX 2  /* ".c" */
 #define NAME_MAX_   21 /* what rte_hash's longest ring name leaves: 28 - strlen("HT_EXT_") */
 #define NIL         UINT32_MAX
@@ -231,40 +238,50 @@ rows_create(struct mqt_maps *maps)
 	return 0;
 }
 
+/* Sizes as the opening comment has them. @return entries of each table, 0: too many. */
+static uint32_t
+sizes_init(struct mqt_maps *maps, uint32_t max_channels)
+{
+	/* 75 % of the buckets are filled at most */
+	uint64_t least = RTE_MAX(max_channels * 4ull / 3, max_channels + 8ull * SLACK_MIN);
+	uint64_t buckets = rte_align64pow2(least);
+
+	if (max_channels == 0 || buckets > RTE_HASH_ENTRIES_MAX)
+		return 0;
+	maps->capacity = max_channels;
+	maps->n_rows = max_channels + (uint32_t)(buckets - max_channels) / 8;
+	return RTE_MAX(maps->n_rows, (uint32_t)buckets / 2 + 1);
+}
+
 struct mqt_maps *
 mqt_maps_create(const struct mqt_maps_params *params)
 {
-	/*
-	 * A third on top: rte_hash makes a power of two of buckets from it, so max_channels fill
-	 * them to 75 % at most.
-	 */
-	uint64_t entries = params->max_channels + params->max_channels / 3ull + SLACK_MIN;
 	struct mqt_maps *maps;
+	uint32_t entries;
 
-	if (params->max_channels == 0 || entries > RTE_HASH_ENTRIES_MAX ||
-			strlen(params->name) + NAME_SUFFIX > NAME_MAX_) {
-		rte_errno = EINVAL;
-		return NULL;
-	}
 	maps = aligned_alloc(alignof(struct mqt_maps), sizeof(*maps));
 	if (!maps) {
 		rte_errno = ENOMEM;
 		return NULL;
 	}
 	memset(maps, 0, sizeof(*maps));
-	maps->capacity = params->max_channels;
-	maps->n_rows = (uint32_t)entries;
+	entries = sizes_init(maps, params->max_channels);
+	if (entries == 0 || strlen(params->name) + NAME_SUFFIX > NAME_MAX_) {
+		free(maps);
+		rte_errno = EINVAL;
+		return NULL;
+	}
 	if (grace_init(&maps->grace) < 0 || rows_create(maps) < 0) {
 		rte_errno = ENOMEM;
 		goto err;
 	}
-	maps->chans = table_create(params, ".c", maps->n_rows, sizeof(struct mqt_digest));
+	maps->chans = table_create(params, ".c", entries, sizeof(struct mqt_digest));
 	if (!maps->chans)
 		goto err;
-	maps->infos = table_create(params, ".i", maps->n_rows, sizeof(mqt_chan_id));
+	maps->infos = table_create(params, ".i", entries, sizeof(mqt_chan_id));
 	if (!maps->infos)
 		goto err;
-	maps->lives = table_create(params, ".l", maps->n_rows, sizeof(mqt_chan_id));
+	maps->lives = table_create(params, ".l", entries, sizeof(mqt_chan_id));
 	if (!maps->lives)
 		goto err;
 	return maps;
