@@ -382,6 +382,7 @@ grant(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
 	note->kind = CM_NOTE_GRANTED;
 	cm_note_time(cm, note);
 	lock->older = MQT_CHAN_NONE;
+	lock->epoch++; /* for whoever comes while the lock is held */
 	lock->state = CM_LOCK_GRANTING;
 }
 

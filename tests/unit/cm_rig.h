@@ -39,6 +39,7 @@ struct rig_conn {
 	struct mqt_digest digest;
 	uint64_t stamp_ns;
 	unsigned client; /* of the model */
+	char label;      /* A, B, C, ... in the order of opening */
 	/* as the owner sees it */
 	bool over; /* DOWN posted */
 	bool home; /* REFUSE or RELEASE came */
@@ -75,8 +76,9 @@ struct rig {
 	uint64_t now_ns;
 	uint64_t event_cursor;
 	unsigned msg_no;
-	unsigned n_opens;
-	unsigned bad; /* what a worker would never expect */
+	unsigned n_opens, n_conns;
+	unsigned bad;    /* what a worker would never expect */
+	char story[512]; /* of rig_story() */
 };
 
 static uint64_t
@@ -254,6 +256,7 @@ rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
 				last ? mqt_chan_id_gen_next(mqt_chan_id_gen(last->id)) : 1);
 		conn->stamp_ns = how->stamp_ns ? how->stamp_ns : rig->now_ns;
 		conn->client = how->client;
+		conn->label = (char)('A' + rig->n_conns++ % 26);
 		conn->info = rig_info(rig, how, conn->id);
 		conn->digest = conn->info->digest;
 		o->slots[slot].conn = conn;
@@ -300,7 +303,14 @@ rig_end(struct rig *rig, struct rig_conn *conn)
 		rig_down(rig, conn, MQT_REASON_CLIENT_CLOSED);
 }
 
-/* The owner finds which of its channels were killed. */
+/* The flow ends by itself, but its owner hangs before it can say so; see rig_find_killed(). */
+static __rte_unused void
+rig_close(struct rig *rig, struct rig_conn *conn)
+{
+	mqt_slot_leave(&rig_slot_of(rig, conn->id)->slot, conn->id, MQT_SLOT_CLOSED);
+}
+
+/* The owner finds which of its channels were killed, or closed by itself without a word. */
 static void
 rig_find_killed(struct rig *rig, unsigned w)
 {
@@ -309,8 +319,11 @@ rig_find_killed(struct rig *rig, unsigned w)
 	for (uint32_t i = 0; i < o->n_slots; i++) {
 		struct rig_conn *conn = o->slots[i].conn;
 
-		if (conn && !conn->over && !conn->home && rig_slot_is(rig, conn, MQT_SLOT_KILLED))
-			rig_down(rig, conn, MQT_REASON_KILLED);
+		if (!conn || conn->over || conn->home || rig_slot_is(rig, conn, MQT_SLOT_LIVE))
+			continue;
+		rig_down(rig, conn,
+				rig_slot_is(rig, conn, MQT_SLOT_KILLED) ? MQT_REASON_KILLED
+									: MQT_REASON_CLIENT_CLOSED);
 	}
 }
 
@@ -501,7 +514,7 @@ rig_live(struct rig *rig, const struct rig_conn *conn)
 	return live;
 }
 
-static __rte_unused bool
+static bool
 rig_event(struct rig *rig, struct mqt_event *ev)
 {
 	uint64_t missed = 0;
@@ -512,8 +525,48 @@ rig_event(struct rig *rig, struct mqt_event *ev)
 	return rc == 1;
 }
 
+static char
+rig_label(struct rig *rig, mqt_chan_id id)
+{
+	const struct rig_conn *conn = id == MQT_CHAN_NONE ? NULL : rig_conn_of(rig, id);
+
+	return conn ? conn->label : '.';
+}
+
+/*
+ * What the events since the last call tell, a word each: what happened, to whom with its epoch,
+ * the reason, the other one. "+A1" connected, "-A1:killed" disconnected, "*A1" session.created,
+ * "dA1>B" discarded for B, "kA1" kicked, "sA0>B" superseded by B, "rA0:table_full" refused.
+ */
+static __rte_unused const char *
+rig_story(struct rig *rig)
+{
+	static const char what[MQT_N_EVENTS] = {
+		[MQT_EVENT_CONNECTED] = '+',
+		[MQT_EVENT_DISCONNECTED] = '-',
+		[MQT_EVENT_SESSION_CREATED] = '*',
+		[MQT_EVENT_DISCARDED] = 'd',
+		[MQT_EVENT_KICKED] = 'k',
+		[MQT_EVENT_REFUSED] = 'r',
+		[MQT_EVENT_SUPERSEDED] = 's',
+	};
+	struct mqt_event ev;
+	size_t n = 0;
+
+	rig->story[0] = 0;
+	while (rig_event(rig, &ev) && n < sizeof(rig->story) - 64) {
+		n += (size_t)sprintf(rig->story + n, "%s%c%c%u", n ? " " : "", what[ev.type],
+				rig_label(rig, ev.chan), (unsigned)ev.epoch);
+		if (ev.type == MQT_EVENT_DISCONNECTED || ev.type == MQT_EVENT_REFUSED)
+			n += (size_t)sprintf(rig->story + n, ":%s", mqt_reason_name(ev.reason));
+		if (ev.other != MQT_CHAN_NONE)
+			n += (size_t)sprintf(rig->story + n, ">%c", rig_label(rig, ev.other));
+	}
+	return rig->story;
+}
+
 /* Opens and sees it through. */
-static struct rig_conn *
+static __rte_unused struct rig_conn *
 rig_connect(struct rig *rig, unsigned w, struct rig_open how)
 {
 	struct rig_conn *conn = rig_open(rig, w, how);
