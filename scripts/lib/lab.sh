@@ -204,7 +204,8 @@ lab_tracker_settled() {
 
 lab_config() {
 	cat <<-END
-	node: lab
+	node:
+	  name: lab
 	ports:
 	  - outside: net_af_packet0
 	    inside: net_af_packet1
