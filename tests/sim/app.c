@@ -31,7 +31,7 @@ sim_app_start(struct sim_world *w, struct sim_flow *f)
 	}
 	f->anonymous = sim_clientids[f->clientid][0] == '\0';
 	f->released = f->tracked = f->ended = f->silent = false;
-	f->chan = MQT_CHAN_NONE;
+	f->start_ns = w->now_ns;
 
 	c.version = f->version;
 	c.clean_start = f->clean;

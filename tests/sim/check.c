@@ -136,6 +136,14 @@ check_events(struct sim_world *w)
 		struct mqt_digest digest = { { ev.domain, 0 } };
 		struct key *k;
 
+		if (w->trace >= 0)
+			printf("%8" PRIu64 " %9.3f ms  event %s %s \"%.*s\" domain %u port %u\n",
+					w->step,
+					(double)(w->now_ns % (1000 * MQT_NS_PER_SEC)) / 1e6,
+					mqt_event_name((enum mqt_event_type)ev.type),
+					mqt_reason_name((enum mqt_reason)ev.reason),
+					ev.clientid_len, ev.clientid, ev.domain, ev.peer.port);
+
 		if (missed)
 			sim_fail(w, "I8", "%" PRIu64 " events lost before %" PRIu64, missed,
 					ev.seq);
@@ -183,6 +191,7 @@ row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rc
 
 	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos)))
 		if (mqt_endpoint_equal(&c->info->peer, &f->ep[SIM_CLIENT]) &&
+				c->stamp_ns > f->start_ns &&
 				(!newest || c->stamp_ns > newest->stamp_ns))
 			newest = c;
 	return newest;
@@ -199,7 +208,6 @@ note_release(struct sim_world *w, struct sim_flow *f)
 	mqt_rcu_read_lock();
 	c = row_of(w, f);
 	f->tracked = c != NULL;
-	f->chan = c ? c->id : MQT_CHAN_NONE;
 	mqt_rcu_read_unlock();
 	if (!f->tracked || f->anonymous)
 		return;
@@ -229,7 +237,8 @@ sim_check_output(
 	uint32_t at = seg->seq - from->iss - 1;
 	bool own;
 
-	if (!same_incarnation(f))
+	/* a late segment of an earlier incarnation has other numbers */
+	if (!same_incarnation(f) || at + 1 > SIM_STREAM + 1)
 		return;
 	if (seg->len) {
 		own = at > from->out_len || at + seg->len > from->out_len ||

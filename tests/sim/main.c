@@ -26,6 +26,7 @@ struct options {
 	uint64_t first, last;
 	uint64_t steps;
 	bool verbose;
+	int trace;
 };
 
 void
@@ -41,6 +42,26 @@ sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
 	va_end(ap);
 	printf("\n  again: mqtrack-sim --seed %" PRIu64 " --steps %" PRIu64 "\n", w->seed,
 			w->step + 1);
+}
+
+void
+sim_trace(const struct sim_world *w, const struct sim_flow *f, const char *way,
+		const struct sim_seg *seg)
+{
+	const struct sim_peer *c = &f->peer[SIM_CLIENT], *b = &f->peer[SIM_BROKER];
+	bool from_client = way[0] == 'C' || way[strlen(way) - 1] == 'B';
+	uint32_t seq0 = from_client ? c->iss : b->iss, ack0 = from_client ? b->iss : c->iss;
+
+	if (w->trace != (int)f->index)
+		return;
+	printf("%8" PRIu64 " %9.3f ms  %s  %s%s%s%s seq +%d ack +%d len %u", w->step,
+			(double)(w->now_ns % (1000 * MQT_NS_PER_SEC)) / 1e6, way,
+			seg->flags & MQT_TCP_SYN ? "S" : "", seg->flags & MQT_TCP_FIN ? "F" : "",
+			seg->flags & MQT_TCP_RST ? "R" : "", seg->flags & MQT_TCP_ACK ? "." : "",
+			(int)(seg->seq - seq0), (int)(seg->ack - ack0), seg->len);
+	for (unsigned i = 0; i < seg->len && i < 8; i++)
+		printf(" %02x", seg->data[i]);
+	printf("\n");
 }
 
 static void
@@ -136,7 +157,7 @@ step_worker(struct sim_world *w)
 {
 	unsigned i = sim_below(&w->rng, SIM_WORKERS);
 
-	if (sim_below(&w->rng, 2000) == 0) {
+	if (sim_below(&w->rng, 500) == 0) {
 		w->stalled_until[i] = w->now_ns + sim_below(&w->rng, 4000) * MQT_NS_PER_MS;
 		w->stats.stalls++;
 	}
@@ -147,7 +168,7 @@ step_worker(struct sim_world *w)
 static void
 step_control(struct sim_world *w)
 {
-	if (sim_below(&w->rng, 3000) == 0) {
+	if (sim_below(&w->rng, 1000) == 0) {
 		w->control_stalled_until = w->now_ns + sim_below(&w->rng, 2000) * MQT_NS_PER_MS;
 		w->stats.stalls++;
 	}
@@ -155,23 +176,43 @@ step_control(struct sim_world *w)
 		sim_tracker_control_turn(w);
 }
 
+/* One segment of a random wire that has some. */
+static void
+step_wire(struct sim_world *w, bool up)
+{
+	unsigned first = sim_below(&w->rng, SIM_FLOWS * SIM_ENDS);
+
+	for (unsigned i = 0; i < SIM_FLOWS * SIM_ENDS; i++) {
+		unsigned at = (first + i) % (SIM_FLOWS * SIM_ENDS);
+		struct sim_flow *f = &w->flow[at / SIM_ENDS];
+		enum sim_end end = (enum sim_end)(at % SIM_ENDS);
+
+		if ((up ? &f->up[end] : &f->down[end])->n == 0)
+			continue;
+		if (up)
+			step_up(w, f, end);
+		else
+			step_down(w, f, end);
+		return;
+	}
+}
+
 static void
 step(struct sim_world *w)
 {
 	struct sim_flow *f = &w->flow[sim_below(&w->rng, SIM_FLOWS)];
-	enum sim_end end = (enum sim_end)sim_below(&w->rng, SIM_ENDS);
 	unsigned what = sim_below(&w->rng, 1000);
 
 	step_time(w);
-	if (what < 280)
-		step_up(w, f, end);
-	else if (what < 580)
-		step_down(w, f, end);
-	else if (what < 760)
+	if (what < 300)
+		step_wire(w, true);
+	else if (what < 600)
+		step_wire(w, false);
+	else if (what < 740)
 		step_worker(w);
-	else if (what < 880)
+	else if (what < 820)
 		step_control(w);
-	else if (what < 900)
+	else if (what < 840)
 		sim_tracker_grace(w);
 	else if (what < 995)
 		sim_app_act(w, f);
@@ -256,7 +297,7 @@ finish(struct sim_world *w)
 }
 
 static int
-run(uint64_t seed, uint64_t steps, bool verbose)
+run(uint64_t seed, const struct options *o)
 {
 	struct sim_world *w = calloc(1, sizeof(*w));
 	char prefix[64];
@@ -275,14 +316,15 @@ run(uint64_t seed, uint64_t steps, bool verbose)
 	w->rng.state = seed * 0x2545f4914f6cdd1dull + 1;
 	w->now_ns = 1000 * MQT_NS_PER_SEC;
 	w->faults = true;
-	w->verbose = verbose;
+	w->verbose = o->verbose;
+	w->trace = o->trace;
 	init_flows(w);
 	if (sim_tracker_start(w)) {
 		fprintf(stderr, "sim: the tracker does not start\n");
 		return 1;
 	}
 	sim_check_start(w);
-	for (w->step = 0; w->step < steps && !w->failures; w->step++) {
+	for (w->step = 0; w->step < o->steps && !w->failures; w->step++) {
 		step(w);
 		sim_check_step(w);
 		if (w->step % QUIET_EVERY == QUIET_EVERY - 1) {
@@ -293,7 +335,7 @@ run(uint64_t seed, uint64_t steps, bool verbose)
 	}
 	if (!w->failures)
 		finish(w);
-	if (verbose || w->failures)
+	if (o->verbose)
 		sim_tracker_print(w);
 	printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " connects, %" PRIu64
 	       " CONNACKs released, %" PRIu64 " kicks, %" PRIu64 " segments, %" PRIu64
@@ -301,6 +343,11 @@ run(uint64_t seed, uint64_t steps, bool verbose)
 			seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
 			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
 			w->stats.quiets, w->failures ? "FAILED" : "ok");
+	if (w->failures) /* where it stands now, packets are still under way */
+	{
+		fflush(stdout);
+		_exit(1);
+	}
 	sim_tracker_stop(w);
 	failures = w->failures;
 	free(w);
@@ -318,7 +365,7 @@ run_apart(uint64_t seed, const struct options *o)
 	if (pid < 0)
 		return 1;
 	if (pid == 0)
-		_exit(run(seed, o->steps, o->verbose));
+		_exit(run(seed, o));
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return 1;
@@ -332,7 +379,9 @@ run_apart(uint64_t seed, const struct options *o)
 static int
 usage(FILE *to)
 {
-	fprintf(to, "usage: mqtrack-sim [--seed N | --seeds N-M] [--steps N] [--verbose]\n");
+	fprintf(to,
+			"usage: mqtrack-sim [--seed N | --seeds N-M] [--steps N] [--verbose] "
+			"[--trace FLOW]\n");
 	return to == stdout ? 0 : 2;
 }
 
@@ -343,11 +392,12 @@ main(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "seeds", required_argument, NULL, 'S' },
 		{ "steps", required_argument, NULL, 'n' },
+		{ "trace", required_argument, NULL, 't' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct options o = { .first = 1, .last = 10, .steps = 10000 };
+	struct options o = { .first = 1, .last = 10, .steps = 10000, .trace = -1 };
 	unsigned failed = 0, n = 0;
 	int c;
 
@@ -363,6 +413,9 @@ main(int argc, char **argv)
 			break;
 		case 'n':
 			o.steps = strtoull(optarg, NULL, 0);
+			break;
+		case 't':
+			o.trace = atoi(optarg);
 			break;
 		case 'v':
 			o.verbose = true;

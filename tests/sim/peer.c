@@ -62,9 +62,12 @@ close_peer(struct sim_peer *p)
 static void
 open_peer(struct sim_world *w, struct sim_peer *p, enum sim_tcp state)
 {
+	/* two incarnations in a row do not share numbers, as clock-driven ones do not */
+	bool wraps = p->iss < 0xfffffff0u && sim_percent(&w->rng, 10);
+
 	memset(p, 0, offsetof(struct sim_peer, out));
 	p->state = state;
-	p->iss = sim_percent(&w->rng, 10) ? 0xfffffff0u + sim_below(&w->rng, 16) : SYN_ISN(&w->rng);
+	p->iss = wraps ? 0xfffffff0u + sim_below(&w->rng, 16) : SYN_ISN(&w->rng);
 	p->snd_una = p->iss;
 	p->snd_nxt = p->iss + 1;
 	arm(w, p);

@@ -133,11 +133,11 @@ struct sim_flow {
 	bool anonymous; /* empty client id: outside uniqueness */
 
 	/* what the checks know of it */
-	bool released; /* a CONNACK with success has left the tracker towards the client */
-	bool tracked;  /* it had a row then */
-	bool ended;    /* a FIN or RST of either end has passed */
-	bool silent;   /* a newer CONNACK of its client id has been released since */
-	mqt_chan_id chan;
+	bool released;     /* a CONNACK with success has left the tracker towards the client */
+	bool tracked;      /* it had a row then */
+	bool ended;        /* a FIN or RST of either end has passed */
+	bool silent;       /* a newer CONNACK of its client id has been released since */
+	uint64_t start_ns; /* of this incarnation */
 };
 
 /* --- the world --------------------------------------------------------------------------------- */
@@ -160,12 +160,17 @@ struct sim_world {
 	struct sim_tracker *tracker;
 	struct sim_stats stats;
 	bool verbose;
+	int trace; /* a flow whose segments are printed, with all events; -1: none */
 	unsigned failures;
 };
 
 /* Reports a breach with all that is needed to see it again, and remembers it. */
 void sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
 		__attribute__((format(printf, 3, 4)));
+
+/* Prints a segment of the traced flow. */
+void sim_trace(const struct sim_world *w, const struct sim_flow *f, const char *way,
+		const struct sim_seg *seg);
 
 /* --- peer.c ------------------------------------------------------------------------------------ */
 

@@ -230,6 +230,7 @@ sim_tracker_input(struct sim_world *w, struct sim_flow *f, enum sim_end from,
 	};
 	struct rte_mbuf *m;
 
+	sim_trace(w, f, from == SIM_CLIENT ? "C>  " : "  <B", seg);
 	memset(s.l2, from == SIM_CLIENT ? 0xc0 : 0xb0, 12);
 	s.l2[12] = s.src.version == 4 ? 0x08 : 0x86;
 	s.l2[13] = s.src.version == 4 ? 0x00 : 0xdd;
@@ -279,6 +280,7 @@ take_output(struct sim_world *w, struct rte_mbuf *m, enum sim_end to)
 		.flags = v.tcp_flags, .len = (uint8_t)v.payload_len, .seq = v.seq, .ack = v.ack
 	};
 	mqt_pkt_payload_copy(m, &v, 0, v.payload_len, seg.data);
+	sim_trace(w, f, to == SIM_CLIENT ? "<T  " : "  T>B", &seg);
 	sim_check_output(w, f, to, &seg);
 	sim_link_push(&f->down[to], &seg);
 }
