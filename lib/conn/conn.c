@@ -11,8 +11,8 @@
  *
  * Two tables, for the keys of IPv4 are a third of the size of those of IPv6; private to the
  * worker, therefore without any lock flag. The signature is the low half of the keyed flow hash
- * that came with the packet; the table never hashes by itself. The key is kept in the table alone
- * and found again by its position.
+ * that came with the packet; the table never hashes by itself. A connection keeps a copy of its key,
+ * for rte_hash finds a key by its position only where it may hash by itself.
  *
  * A burst is looked up in bulk and its connections are prefetched, then the packets are judged in
  * order. What a packet of the burst adds or removes is minded: a miss is looked up again once
@@ -145,26 +145,41 @@ conn_lookup(struct mqt_conns *cs, const struct mqt_flow_key *key, uint64_t hash,
 	return data;
 }
 
+static void
+key_store(struct conn *c, const struct embryo *e)
+{
+	memset(c->ip, 0, sizeof(c->ip));
+	for (unsigned i = 0; i < 2; i++) {
+		if (e->ip6)
+			memcpy(c->ip[i], e->key.v6.ip[i], 16);
+		else
+			memcpy(c->ip[i], &e->key.v4.ip_be[i], 4);
+		c->port_be[i] = e->ip6 ? e->key.v6.port_be[i] : e->key.v4.port_be[i];
+	}
+}
+
+static void
+key_load(const struct conn *c, struct mqt_flow_key *key)
+{
+	*key = (struct mqt_flow_key){ 0 };
+	for (unsigned i = 0; i < 2; i++) {
+		if (c->flags & CONN_IP6) {
+			memcpy(key->v6.ip[i], c->ip[i], 16);
+			key->v6.port_be[i] = c->port_be[i];
+		} else {
+			memcpy(&key->v4.ip_be[i], c->ip[i], 4);
+			key->v4.port_be[i] = c->port_be[i];
+		}
+	}
+}
+
 static bool
 table_add(struct mqt_conns *cs, struct conn *c, const struct embryo *e)
 {
-	struct mqt_flow_key *ip6 = NULL;
-
-	if (e->ip6) {
-		ip6 = malloc(sizeof(*ip6));
-		if (!ip6)
-			return false;
-		*ip6 = e->key;
-	}
 	if (rte_hash_add_key_with_hash_data(cs->table[e->ip6], &e->key, (hash_sig_t)e->hash, c) !=
-			0) {
-		free(ip6);
+			0)
 		return false;
-	}
-	if (e->ip6)
-		c->key.ip6 = ip6;
-	else
-		memcpy(c->key.ip4, &e->key, sizeof(c->key.ip4));
+	key_store(c, e);
 	c->flags |= CONN_IN_TABLE;
 	cs->added = true;
 	return true;
@@ -174,44 +189,32 @@ static void
 table_remove(struct mqt_conns *cs, struct conn *c)
 {
 	bool ip6 = c->flags & CONN_IP6;
-	const void *key = ip6 ? (const void *)c->key.ip6 : c->key.ip4;
+	struct mqt_flow_key key;
 	size_t len = ip6 ? MQT_FLOW_KEY_V6_LEN : MQT_FLOW_KEY_V4_LEN;
 
+	key_load(c, &key);
 	c->flags &= (uint16_t)~CONN_IN_TABLE;
 	rte_hash_del_key_with_hash(
-			cs->table[ip6], key, (hash_sig_t)mqt_hash_flow(cs->hash_key, key, len));
-	if (ip6)
-		free(c->key.ip6);
+			cs->table[ip6], &key, (hash_sig_t)mqt_hash_flow(cs->hash_key, &key, len));
 }
 
 static void
-endpoint_v4(const struct mqt_flow_key *key, unsigned i, struct mqt_endpoint *ep)
+endpoint(const struct conn *c, unsigned i, struct mqt_endpoint *ep)
 {
-	*ep = (struct mqt_endpoint){ .port = rte_be_to_cpu_16(key->v4.port_be[i]), .version = 4 };
-	memcpy(ep->ip, &key->v4.ip_be[i], 4);
-}
-
-static void
-endpoint_v6(const struct mqt_flow_key *key, unsigned i, struct mqt_endpoint *ep)
-{
-	*ep = (struct mqt_endpoint){ .port = rte_be_to_cpu_16(key->v6.port_be[i]), .version = 6 };
-	memcpy(ep->ip, key->v6.ip[i], 16);
+	*ep = (struct mqt_endpoint){
+		.port = rte_be_to_cpu_16(c->port_be[i]),
+		.version = c->flags & CONN_IP6 ? 6 : 4,
+	};
+	memcpy(ep->ip, c->ip[i], sizeof(ep->ip));
 }
 
 void
 conn_endpoints(const struct conn *c, struct mqt_endpoint *client, struct mqt_endpoint *broker)
 {
 	unsigned low = c->flags & CONN_CLIENT_LOW ? 0 : 1;
-	struct mqt_flow_key key;
 
-	if (c->flags & CONN_IP6) {
-		endpoint_v6(c->key.ip6, low, client);
-		endpoint_v6(c->key.ip6, !low, broker);
-		return;
-	}
-	memcpy(&key, c->key.ip4, sizeof(c->key.ip4));
-	endpoint_v4(&key, low, client);
-	endpoint_v4(&key, !low, broker);
+	endpoint(c, low, client);
+	endpoint(c, !low, broker);
 }
 
 /* --- begin and end of a connection ------------------------------------------------------------- */
@@ -721,8 +724,6 @@ drop_all_held(struct mqt_conns *cs)
 		hold_drop(cs, &c->stream[CLIENT]);
 		hold_drop(cs, &c->stream[BROKER]);
 		handshake_end(cs, c);
-		if (c->flags & CONN_IN_TABLE)
-			table_remove(cs, c);
 	}
 }
 

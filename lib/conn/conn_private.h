@@ -117,17 +117,15 @@ struct conn {
 
 	/* cold: what injection and timers need */
 	struct mqt_timer timer;
-	union { /* its key in the flow table, while CONN_IN_TABLE */
-		uint8_t ip4[MQT_FLOW_KEY_V4_LEN];
-		struct mqt_flow_key *ip6; /* allocated: it is three times as large */
-	} key;
+	uint8_t ip[2][16]; /* of its flow key, lower end first; IPv4 in the first 4 bytes */
+	uint16_t port_be[2];
 	uint32_t isn[2];
 	uint32_t link;       /* in the FIFO of quiet or free slots */
 	uint32_t quiet_ms;   /* when it began to rest */
 	uint8_t inj_code[2]; /* MQTT code of what was injected */
 	uint8_t l2_len[2];
 	uint8_t l2[2][MQT_L2_MAX]; /* link header as that sender's frames had it */
-};
+} __rte_cache_aligned;
 
 static_assert(offsetof(struct conn, slot) == 0, "slots are found by their connection");
 static_assert(offsetof(struct conn, timer) <= 192, "hot part: three cache lines");
@@ -326,6 +324,9 @@ bool hold_add(struct mqt_conns *cs, struct stream *s, struct rte_mbuf *m, const 
 
 /** Takes the first one out. @return false: none. Ownership: out->m is the caller's. */
 bool hold_pop(struct mqt_conns *cs, struct stream *s, struct hold *out);
+
+/** Drops the last one. */
+void hold_drop_last(struct mqt_conns *cs, struct stream *s);
 
 /** Drops all. */
 void hold_drop(struct mqt_conns *cs, struct stream *s);

@@ -468,37 +468,88 @@ read_reply(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
 
 /* --- parking ----------------------------------------------------------------------------------- */
 
-/* Holds a segment of the broker, or drops it. @return whether it is held. */
+/* Puts a repetition in the place of the copy that is held. @return false: there is none. */
+static bool
+replace_copy(struct mqt_conns *cs, struct stream *s, const struct mqt_packet *p)
+{
+	const struct mqt_pkt *v = &p->view;
+	struct hold *h = hold_at(cs, s->held);
+
+	while (h &&
+			(h->view.seq != v->seq || seg_end(&h->view) != seg_end(v) ||
+					(h->view.tcp_flags ^ v->tcp_flags) &
+							(MQT_TCP_FIN | MQT_TCP_RST)))
+		h = hold_at(cs, h->next);
+	if (!h)
+		return false;
+	rte_pktmbuf_free(h->m);
+	h->m = p->m;
+	h->view = *v;
+	return true;
+}
+
+/* Whether what is held has all of it already, and whether nothing held contradicts it. */
+static bool
+is_covered(struct mqt_conns *cs, const struct stream *s, const struct mqt_packet *p, bool *agrees)
+{
+	uint32_t upto = p->view.seq;
+
+	*agrees = true;
+	for (const struct hold *h = hold_at(cs, s->held); h; h = hold_at(cs, h->next)) {
+		*agrees = *agrees && hold_agrees(h, p->m, &p->view);
+		if (mqt_seq_cmp(h->view.seq, upto) <= 0 && mqt_seq_cmp(seg_end(&h->view), upto) > 0)
+			upto = seg_end(&h->view);
+	}
+	return !(p->view.tcp_flags & MQT_TCP_RST) && mqt_seq_cmp(seg_end(&p->view), upto) <= 0;
+}
+
+/*
+ * Makes room for a segment by dropping the last one that is held, if that lies behind it: else
+ * what came too early would keep out what fills the gap.
+ */
+static bool
+make_room(struct mqt_conns *cs, struct stream *s, const struct mqt_pkt *v)
+{
+	const struct hold *last = hold_at(cs, s->held);
+
+	while (last && last->next != NO_INDEX)
+		last = hold_at(cs, last->next);
+	if (!last || mqt_seq_cmp(last->view.seq, v->seq) <= 0)
+		return false;
+	hold_drop_last(cs, s);
+	return true;
+}
+
+/* Holds a segment of the broker, or drops it. @return whether the list has something new. */
 static bool
 park(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 {
 	struct stream *s = &c->stream[BROKER];
-	const struct mqt_pkt *v = &p->view;
+	enum mqt_worker_counter full = MQT_W_PARKED_DROPPED_FLOW;
+	bool agrees, covered = is_covered(cs, s, p, &agrees);
 
-	for (struct hold *h = hold_at(cs, s->held); h; h = hold_at(cs, h->next)) {
-		if (!hold_agrees(h, p->m, v)) {
-			count(cs, MQT_W_CONFLICT);
-			rte_pktmbuf_free(p->m);
-			return false;
-		}
-		if (h->view.seq != v->seq || seg_end(&h->view) != seg_end(v) ||
-				(h->view.tcp_flags ^ v->tcp_flags) & (MQT_TCP_FIN | MQT_TCP_RST))
-			continue;
-		rte_pktmbuf_free(h->m);
-		h->m = p->m;
-		h->view = *v;
-		return false;
-	}
-	if (s->n_held >= cs->parked_max) {
-		count(cs, MQT_W_PARKED_DROPPED_FLOW);
+	if (!agrees) {
+		count(cs, MQT_W_CONFLICT);
 		rte_pktmbuf_free(p->m);
 		return false;
 	}
-	if (!hold_add(cs, s, p->m, v, p->port, false)) {
-		count(cs, MQT_W_PARKED_DROPPED_WORKER);
+	if (replace_copy(cs, s, p))
+		return false;
+	if (covered) {
 		rte_pktmbuf_free(p->m);
 		return false;
 	}
+	if (s->n_held < cs->parked_max) {
+		if (hold_add(cs, s, p->m, &p->view, p->port, false))
+			goto parked;
+		full = MQT_W_PARKED_DROPPED_WORKER;
+	}
+	count(cs, full);
+	if (!make_room(cs, s, &p->view) || !hold_add(cs, s, p->m, &p->view, p->port, false)) {
+		rte_pktmbuf_free(p->m);
+		return false;
+	}
+parked:
 	count(cs, MQT_W_PARKED);
 	return true;
 }

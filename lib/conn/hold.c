@@ -50,6 +50,15 @@ hold_add(struct mqt_conns *cs, struct stream *s, struct rte_mbuf *m, const struc
 	return true;
 }
 
+static void
+put_back(struct mqt_conns *cs, struct stream *s, uint32_t index)
+{
+	s->n_held--;
+	cs->holds[index].next = cs->free_hold;
+	cs->free_hold = index;
+	gauge_add(&cs->gauges.parked, -1);
+}
+
 bool
 hold_pop(struct mqt_conns *cs, struct stream *s, struct hold *out)
 {
@@ -59,11 +68,23 @@ hold_pop(struct mqt_conns *cs, struct stream *s, struct hold *out)
 		return false;
 	*out = cs->holds[index];
 	s->held = out->next;
-	s->n_held--;
-	cs->holds[index].next = cs->free_hold;
-	cs->free_hold = index;
-	gauge_add(&cs->gauges.parked, -1);
+	put_back(cs, s, index);
 	return true;
+}
+
+void
+hold_drop_last(struct mqt_conns *cs, struct stream *s)
+{
+	uint32_t *at = &s->held, index;
+
+	if (s->held == NO_INDEX)
+		return;
+	while (cs->holds[*at].next != NO_INDEX)
+		at = &cs->holds[*at].next;
+	index = *at;
+	*at = NO_INDEX;
+	rte_pktmbuf_free(cs->holds[index].m);
+	put_back(cs, s, index);
 }
 
 void
