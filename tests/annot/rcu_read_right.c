@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The row is looked up and read inside a read section. */
+#include "mqtrack/maps.h"
+
+uint64_t epoch(const struct mqt_maps *maps, mqt_chan_id id);
+
+uint64_t
+epoch(const struct mqt_maps *maps, mqt_chan_id id)
+{
+	const struct mqt_chan *chan;
+	uint64_t found;
+
+	mqt_rcu_read_lock();
+	chan = mqt_maps_info(maps, id);
+	found = chan ? chan->epoch : 0;
+	mqt_rcu_read_unlock();
+	return found;
+}
