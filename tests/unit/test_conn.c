@@ -1,0 +1,2369 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Connections, driven by crafted frames: a fake wire that keeps what leaves, a clock that stands
+ * still until told, and a control lcore that is the test itself, reading the mailbox. Each test
+ * ends with all mbufs back in their pool.
+ */
+#include "check.h"
+#include "mqtrack/conn.h"
+#include "mqtrack/info.h"
+#include "mqtrack/mqtt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+#include <rte_tcp.h>
+
+#define MAX_OUT   1024
+#define N_MBUFS   2047
+#define CLIENT    0
+#define BROKER    1
+#define CLIENT_IP 0x0a000001u
+#define BROKER_IP 0x0a000002u
+#define SEC       MQT_NS_PER_SEC
+#define MS        MQT_NS_PER_MS
+
+static struct rte_mempool *pool;
+static unsigned serial;
+
+/* --- the world --------------------------------------------------------------------------------- */
+
+struct out {
+	uint16_t port;
+	struct rte_mbuf *m;
+	struct mqt_pkt v;
+};
+
+static struct {
+	struct mqt_config config;
+	struct mqt_clock clock;
+	struct mqt_hash_key key;
+	struct mqt_mailbox *mailbox;
+	struct mqt_tx tx;
+	struct mqt_worker_counters counters;
+	struct mqt_conns *conns;
+	uint64_t now;
+	struct out out[MAX_OUT];
+	unsigned n_out;
+	/* packets put off to go in one burst */
+	bool batching;
+	struct mqt_packet batch[64];
+	unsigned n_batch;
+} w;
+
+static uint64_t
+now(void *arg)
+{
+	return w.now;
+}
+
+static uint16_t
+capture(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
+{
+	for (uint16_t i = 0; i < n && w.n_out < MAX_OUT; i++) {
+		struct out *o = &w.out[w.n_out++];
+
+		o->port = port;
+		o->m = m[i];
+		mqt_pkt_parse(m[i], &o->v);
+	}
+	return n;
+}
+
+static void
+flush(void)
+{
+	mqt_role_worker_assert();
+	mqt_tx_flush(&w.tx, 0);
+	mqt_tx_flush(&w.tx, 1);
+}
+
+static void
+out_clear(void)
+{
+	for (unsigned i = 0; i < w.n_out; i++)
+		rte_pktmbuf_free(w.out[i].m);
+	w.n_out = 0;
+}
+
+static void
+world_config(void)
+{
+	memset(&w, 0, sizeof(w));
+	mqt_config_init(&w.config);
+	w.config.limits.max_connections = 64;
+	w.config.limits.max_embryos = 64;
+	w.config.limits.max_handshakes = 64;
+	w.config.limits.parked_per_worker = 256;
+	w.now = 1000 * SEC;
+}
+
+static void
+world_start(void)
+{
+	char name[16];
+	struct mqt_conns_params p = {
+		.config = &w.config,
+		.clock = &w.clock,
+		.hash_key = &w.key,
+		.tx = &w.tx,
+		.pool = pool,
+		.counters = &w.counters,
+		.worker = 3,
+		.socket_id = SOCKET_ID_ANY,
+		.name = name,
+	};
+
+	snprintf(name, sizeof(name), "t%u", serial++);
+	w.clock = (struct mqt_clock){ .mono_ns = now, .wall_ns = now };
+	w.tx.burst = capture;
+	w.tx.counters = w.counters.v;
+	w.mailbox = mqt_mailbox_create(64);
+	p.mailbox = w.mailbox;
+	w.conns = mqt_conns_create(&p);
+	if (!w.conns)
+		abort();
+}
+
+static void
+world_begin(void)
+{
+	world_config();
+	world_start();
+}
+
+/* Infos that wait for the control lcore are freed by it, i.e. by the test. */
+static void
+drop_messages(void)
+{
+	struct mqt_msg msg;
+
+	mqt_role_control_assert();
+	while (mqt_mailbox_poll_control(w.mailbox, &msg, 1))
+		free(msg.info);
+}
+
+static void
+world_end(void)
+{
+	flush();
+	out_clear();
+	drop_messages();
+	mqt_conns_destroy(w.conns);
+	mqt_mailbox_destroy(w.mailbox);
+	CHECK_EQ(rte_mempool_in_use_count(pool), 0);
+}
+
+#define COUNT(name) mqt_counter_get(&w.counters.v[MQT_W_##name])
+
+static unsigned
+in_state(enum mqt_conn_state state)
+{
+	return atomic_load(&mqt_conns_gauges(w.conns)->state[state]);
+}
+
+static void
+advance(uint64_t ns)
+{
+	mqt_role_worker_assert();
+	/* in steps, as a worker would see time pass */
+	for (uint64_t step; ns > 0; ns -= step) {
+		step = ns < 50 * MS ? ns : ns > 100 * SEC ? 10 * SEC : 50 * MS;
+		w.now += step;
+		while (mqt_conns_expire(w.conns, 64))
+			;
+		flush();
+	}
+}
+
+/* --- the wire ---------------------------------------------------------------------------------- */
+
+struct flow {
+	bool ip6, vlan, ts, mptcp, no_synack_mptcp;
+	uint8_t wscale; /* 0: not offered */
+	uint16_t client_port, broker_port;
+	uint32_t seq[2]; /* next to be sent by that side */
+	uint16_t window;
+	uint32_t ts_val[2];
+	uint8_t version;
+	mqt_chan_id chan;
+	struct mqt_info *info;
+};
+
+static struct flow
+flow_new(void)
+{
+	static uint16_t port = 20000;
+
+	return (struct flow){ .client_port = ++port,
+		.broker_port = 1883,
+		.seq = { 1000, 0xfffffff0u }, /* the broker's wraps */
+		.window = 65000,
+		.ts_val = { 5000, 9000 },
+		.version = 4 };
+}
+
+static unsigned
+put_options(const struct flow *f, int side, unsigned flags, uint8_t *o)
+{
+	unsigned n = 0;
+
+	if (flags & MQT_TCP_SYN && f->wscale) {
+		o[n++] = 1;
+		o[n++] = 3;
+		o[n++] = 3;
+		o[n++] = f->wscale;
+	}
+	if (flags & MQT_TCP_SYN && f->mptcp && !(side == BROKER && f->no_synack_mptcp)) {
+		static const uint8_t mp[12] = { 30, 12, 0x00, 0x81 };
+
+		memcpy(o + n, mp, 12);
+		n += 12;
+	}
+	if (f->ts) {
+		uint32_t val = rte_cpu_to_be_32(f->ts_val[side]);
+		uint32_t ecr = rte_cpu_to_be_32(f->ts_val[!side]);
+
+		o[n++] = 1;
+		o[n++] = 1;
+		o[n++] = 8;
+		o[n++] = 10;
+		memcpy(o + n, &val, 4);
+		memcpy(o + n + 4, &ecr, 4);
+		n += 8;
+	}
+	return n;
+}
+
+static struct rte_mbuf *
+build(const struct flow *f, int side, unsigned flags, uint32_t seq, uint32_t ack,
+		const void *payload, size_t len)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+	uint8_t *d = rte_pktmbuf_mtod(m, uint8_t *), *begin = d, options[40];
+	unsigned n_opt = put_options(f, side, flags, options), i = (unsigned)side;
+	uint16_t type = rte_cpu_to_be_16(f->ip6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
+	uint32_t ip[2] = { rte_cpu_to_be_32(CLIENT_IP), rte_cpu_to_be_32(BROKER_IP) };
+	uint16_t port[2] = { f->client_port, f->broker_port };
+	struct rte_tcp_hdr *tcp;
+
+	memset(d, 0, 12);
+	d[5] = (uint8_t)(0x20 + !side);
+	d[11] = (uint8_t)(0x20 + side);
+	d += 12;
+	if (f->vlan) {
+		static const uint8_t tag[4] = { 0x81, 0x00, 0x00, 0x2a };
+
+		memcpy(d, tag, 4);
+		d += 4;
+	}
+	memcpy(d, &type, 2);
+	d += 2;
+	if (f->ip6) {
+		struct rte_ipv6_hdr *ip6 = (struct rte_ipv6_hdr *)d;
+
+		memset(ip6, 0, sizeof(*ip6));
+		ip6->vtc_flow = rte_cpu_to_be_32(6u << 28);
+		ip6->payload_len = rte_cpu_to_be_16((uint16_t)(20 + n_opt + len));
+		ip6->proto = 6;
+		ip6->hop_limits = 64;
+		ip6->src_addr[15] = (uint8_t)(1 + i);
+		ip6->dst_addr[15] = (uint8_t)(2 - i);
+		d += sizeof(*ip6);
+	} else {
+		struct rte_ipv4_hdr *ip4 = (struct rte_ipv4_hdr *)d;
+
+		memset(ip4, 0, sizeof(*ip4));
+		ip4->version_ihl = 0x45;
+		ip4->total_length = rte_cpu_to_be_16((uint16_t)(40 + n_opt + len));
+		ip4->time_to_live = 64;
+		ip4->next_proto_id = 6;
+		ip4->src_addr = ip[i];
+		ip4->dst_addr = ip[!i];
+		ip4->hdr_checksum = rte_ipv4_cksum(ip4);
+		d += sizeof(*ip4);
+	}
+	tcp = (struct rte_tcp_hdr *)d;
+	memset(tcp, 0, sizeof(*tcp));
+	tcp->src_port = rte_cpu_to_be_16(port[i]);
+	tcp->dst_port = rte_cpu_to_be_16(port[!i]);
+	tcp->sent_seq = rte_cpu_to_be_32(seq);
+	tcp->recv_ack = rte_cpu_to_be_32(ack);
+	tcp->data_off = (uint8_t)((20 + n_opt) / 4 << 4);
+	tcp->tcp_flags = (uint8_t)flags;
+	tcp->rx_win = rte_cpu_to_be_16(f->window);
+	memcpy(d + 20, options, n_opt);
+	if (len)
+		memcpy(d + 20 + n_opt, payload, len);
+	if (f->ip6)
+		tcp->cksum = rte_ipv6_udptcp_cksum((struct rte_ipv6_hdr *)(d - 40), tcp);
+	else
+		tcp->cksum = rte_ipv4_udptcp_cksum((struct rte_ipv4_hdr *)(d - 20), tcp);
+	m->data_len = (uint16_t)(d + 20 + n_opt + len - begin);
+	m->pkt_len = m->data_len;
+	return m;
+}
+
+static void
+batch_end(void)
+{
+	mqt_role_worker_assert();
+	w.batching = false;
+	if (w.n_batch)
+		mqt_conns_input(w.conns, w.batch, w.n_batch);
+	w.n_batch = 0;
+	flush();
+}
+
+static void
+inject(struct rte_mbuf *m, int side)
+{
+	struct mqt_packet *p = &w.batch[w.n_batch++];
+	size_t len;
+
+	p->m = m;
+	p->port = (uint16_t)side;
+	if (mqt_pkt_parse(m, &p->view) != MQT_PKT_TCP)
+		abort();
+	p->src_low = (uint8_t)mqt_flow_key_of(m, &p->view, &p->key);
+	len = p->view.ip_version == 6 ? MQT_FLOW_KEY_V6_LEN : MQT_FLOW_KEY_V4_LEN;
+	p->hash = mqt_hash_flow(&w.key, &p->key, len);
+	if (!w.batching)
+		batch_end();
+}
+
+static void
+send_at(struct flow *f, int side, unsigned flags, uint32_t seq, uint32_t ack, const void *payload,
+		size_t len)
+{
+	inject(build(f, side, flags, seq, ack, payload, len), side);
+}
+
+/* Sends next in order, acknowledging all that the other side has sent. */
+static void
+send_next(struct flow *f, int side, unsigned flags, const void *payload, size_t len)
+{
+	send_at(f, side, flags, f->seq[side], f->seq[!side], payload, len);
+	f->seq[side] += (uint32_t)len + !!(flags & (MQT_TCP_SYN | MQT_TCP_FIN));
+}
+
+#define ACK     MQT_TCP_ACK
+#define FIN_ACK (MQT_TCP_FIN | MQT_TCP_ACK)
+#define SYN_ACK (MQT_TCP_SYN | MQT_TCP_ACK)
+#define RST_ACK (MQT_TCP_RST | MQT_TCP_ACK)
+
+/* The k-th segment that left at a port, from the n kept; NULL: there is none. */
+static const struct out *
+sent(uint16_t port, unsigned k)
+{
+	for (unsigned i = 0; i < w.n_out; i++)
+		if (w.out[i].port == port && k-- == 0)
+			return &w.out[i];
+	return NULL;
+}
+
+static unsigned
+n_sent(uint16_t port)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w.n_out; i++)
+		n += w.out[i].port == port;
+	return n;
+}
+
+static void
+payload_of(const struct out *o, uint8_t *buf)
+{
+	mqt_pkt_payload_copy(o->m, &o->v, 0, o->v.payload_len, buf);
+}
+
+/* --- MQTT -------------------------------------------------------------------------------------- */
+
+static size_t
+connect_packet(uint8_t *buf, size_t cap, uint8_t version, const char *id)
+{
+	struct mqt_mqtt_connect c = {
+		.version = version,
+		.clean_start = true,
+		.keepalive_sec = 60,
+		.clientid = { (const uint8_t *)id, (uint32_t)strlen(id) },
+		.has_username = true,
+		.username = { (const uint8_t *)"user", 4 },
+		.has_expiry = version == 5,
+		.expiry_sec = version == 5 ? 77 : 0,
+	};
+
+	return mqt_mqtt_connect_encode(buf, cap, &c);
+}
+
+static size_t
+connack_packet(uint8_t *buf, size_t cap, uint8_t version, uint8_t code)
+{
+	struct mqt_mqtt_connack c = { .code = code };
+
+	return mqt_mqtt_connack_encode(buf, cap, version, &c);
+}
+
+static size_t
+publish_packet(uint8_t *buf, size_t cap, uint8_t version, size_t payload_len)
+{
+	static const uint8_t zeros[4096];
+	struct mqt_bytes topic = { (const uint8_t *)"t", 1 };
+	struct mqt_bytes payload = { zeros, (uint32_t)payload_len };
+
+	return mqt_mqtt_publish_encode(buf, cap, version, 0, 0, topic, payload);
+}
+
+static void
+tcp_open(struct flow *f)
+{
+	send_next(f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	send_next(f, BROKER, SYN_ACK, NULL, 0);
+	send_next(f, CLIENT, ACK, NULL, 0);
+}
+
+static struct mqt_msg
+next_message(void)
+{
+	struct mqt_msg msg = { 0 };
+
+	mqt_role_control_assert();
+	mqt_mailbox_poll_control(w.mailbox, &msg, 1);
+	return msg;
+}
+
+static void
+tell(struct flow *f, enum mqt_msg_type type, unsigned detail)
+{
+	struct mqt_msg msg = { .type = (uint8_t)type, .chan = f->chan, .token = 42 };
+
+	mqt_role_control_assert();
+	mqt_role_worker_assert();
+	if (type == MQT_MSG_REFUSE)
+		msg.reason = (uint8_t)detail;
+	else
+		msg.action = (uint8_t)detail;
+	if (type == MQT_MSG_REFUSE || type == MQT_MSG_RELEASE) {
+		msg.info = f->info;
+		f->info = NULL;
+	}
+	mqt_mailbox_post_worker(w.mailbox, &msg);
+	while (mqt_conns_poll(w.conns))
+		;
+	flush();
+}
+
+/* Sends CONNECT and a successful CONNACK in one segment each. */
+static void
+mqtt_open(struct flow *f, const char *id)
+{
+	uint8_t buf[256];
+	struct mqt_msg msg;
+
+	send_next(f, CLIENT, ACK, buf, connect_packet(buf, sizeof(buf), f->version, id));
+	send_next(f, BROKER, ACK, buf, connack_packet(buf, sizeof(buf), f->version, 0));
+	msg = next_message();
+	CHECK_EQ(msg.type, MQT_MSG_OPEN);
+	f->chan = msg.chan;
+	f->info = msg.info;
+}
+
+/* A connected client with everything acknowledged. */
+static void
+connected(struct flow *f, const char *id)
+{
+	tcp_open(f);
+	mqtt_open(f, id);
+	tell(f, MQT_MSG_GRANT, 0);
+	CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
+	send_next(f, CLIENT, ACK, NULL, 0);
+	out_clear();
+}
+
+static void
+release(struct flow *f)
+{
+	tell(f, MQT_MSG_RELEASE, 0);
+}
+
+#define CHECK_DOWN(f, want)                                                                        \
+	do {                                                                                       \
+		struct mqt_msg down_ = next_message();                                             \
+		CHECK_EQ(down_.type, MQT_MSG_DOWN);                                                \
+		CHECK_EQ(down_.reason, want);                                                      \
+		CHECK_EQ(down_.chan, (f)->chan);                                                   \
+	} while (0)
+#define CHECK_NO_MESSAGE() CHECK_EQ(next_message().type, MQT_MSG_NONE)
+
+static uint64_t
+slot_counter(const struct flow *f, enum mqt_slot_counter c)
+{
+	struct mqt_slots slots = mqt_conns_slots(w.conns);
+	uint64_t v[MQT_SLOT_N_COUNTERS] = { 0 };
+
+	CHECK(mqt_slot_read(mqt_slots_at(&slots, mqt_chan_id_slot(f->chan)), f->chan, v, NULL));
+	return v[c];
+}
+
+static bool
+kill_channel(const struct flow *f)
+{
+	struct mqt_slots slots = mqt_conns_slots(w.conns);
+
+	return mqt_slot_leave(
+			mqt_slots_at(&slots, mqt_chan_id_slot(f->chan)), f->chan, MQT_SLOT_KILLED);
+}
+
+/* --- begin of a connection --------------------------------------------------------------------- */
+
+static void
+test_connection_begins_at_the_clients_ack(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	send_next(&f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	CHECK_EQ(n_sent(1), 1);
+	send_next(&f, BROKER, SYN_ACK, NULL, 0);
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_EQ(COUNT(CONNECTIONS), 0);
+	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->embryos), 1);
+	send_next(&f, CLIENT, ACK, NULL, 0);
+	CHECK_EQ(n_sent(1), 2);
+	CHECK_EQ(COUNT(CONNECTIONS), 1);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 1);
+	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->embryos), 0);
+	world_end();
+}
+
+static void
+test_ack_of_a_wrong_number_makes_no_connection(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	send_next(&f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	send_next(&f, BROKER, SYN_ACK, NULL, 0);
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT], f.seq[BROKER] + 1, NULL, 0);
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT] - 1, f.seq[BROKER], NULL, 0);
+	send_at(&f, BROKER, ACK, f.seq[BROKER], f.seq[CLIENT], NULL, 0);
+	CHECK_EQ(COUNT(CONNECTIONS), 0);
+	CHECK_EQ(COUNT(MIDSTREAM), 3);
+	world_end();
+}
+
+static void
+test_syn_flood_takes_no_slot_and_presses_out_the_oldest(void)
+{
+	struct flow f;
+
+	world_config();
+	w.config.limits.max_embryos = 4;
+	world_start();
+	for (unsigned i = 0; i < 100; i++) {
+		f = flow_new();
+		send_next(&f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	}
+	CHECK_EQ(COUNT(EMBRYO_FULL), 96);
+	CHECK_EQ(in_state(MQT_CONN_FREE), 64);
+	f = flow_new();
+	tcp_open(&f);
+	CHECK_EQ(COUNT(CONNECTIONS), 1);
+	advance(31 * SEC);
+	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->embryos), 0);
+	world_end();
+}
+
+static void
+test_flow_made_in_a_burst_is_found_in_it(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+
+	world_begin();
+	w.batching = true;
+	tcp_open(&f);
+	send_next(&f, CLIENT, ACK, buf, connect_packet(buf, sizeof(buf), 4, "burst"));
+	batch_end();
+	CHECK_EQ(in_state(MQT_CONN_CONNECTING), 1);
+	CHECK_EQ(n_sent(1), 3);
+	world_end();
+}
+
+static void
+test_midstream_and_other_ports_pass(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	send_next(&f, CLIENT, ACK, "x", 1);
+	send_next(&f, BROKER, ACK, "y", 1);
+	CHECK_EQ(COUNT(MIDSTREAM), 2);
+	f.broker_port = 80;
+	f.client_port = 1883; /* a broker as a client of something else */
+	send_next(&f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	CHECK_EQ(COUNT(SYN), 0);
+	CHECK_EQ(w.n_out, 3);
+	world_end();
+}
+
+static void
+test_full_table_passes_or_resets_as_the_listener_says(void)
+{
+	for (unsigned closed = 0; closed < 2; closed++) {
+		struct flow a = flow_new(), b = flow_new();
+
+		check_row = closed ? "fail-closed" : "fail-open";
+		world_config();
+		w.config.limits.max_connections = 1;
+		w.config.listeners[0].on_failure = closed ? MQT_FAIL_CLOSED : MQT_FAIL_OPEN;
+		world_start();
+		tcp_open(&a);
+		out_clear();
+		tcp_open(&b);
+		CHECK_EQ(COUNT(TABLE_FULL), 1);
+		CHECK_EQ(COUNT(INJECTED_RST), closed ? 2 : 0);
+		if (closed) {
+			CHECK_EQ(sent(0, 1)->v.tcp_flags & MQT_TCP_RST, MQT_TCP_RST);
+			CHECK_EQ(sent(0, 1)->v.seq, b.seq[BROKER]);
+			CHECK_EQ(sent(1, 1)->v.seq, b.seq[CLIENT]);
+		}
+		out_clear();
+		send_next(&b, CLIENT, ACK, "data", 4);
+		CHECK_EQ(COUNT(MIDSTREAM), closed ? 1 : 2);
+		CHECK_EQ(sent(1, 0)->v.payload_len, closed ? 0 : 4);
+		world_end();
+	}
+}
+
+static void
+test_no_handshake_left_makes_the_flow_opaque(void)
+{
+	struct flow a = flow_new(), b = flow_new();
+
+	world_config();
+	w.config.limits.max_handshakes = 1;
+	world_start();
+	tcp_open(&a);
+	tcp_open(&b);
+	CHECK_EQ(COUNT(HANDSHAKE_FULL), 1);
+	CHECK_EQ(in_state(MQT_CONN_OPAQUE), 1);
+	mqtt_open(&a, "a");
+	tell(&a, MQT_MSG_GRANT, 0);
+	b = flow_new();
+	tcp_open(&b); /* a's came back with its GRANT */
+	CHECK_EQ(COUNT(HANDSHAKE_FULL), 1);
+	tell(&a, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	release(&a);
+	world_end();
+}
+
+static void
+test_multipath_is_opaque_when_both_speak_it(void)
+{
+	for (unsigned fallback = 0; fallback < 2; fallback++) {
+		struct flow f = flow_new();
+
+		check_row = fallback ? "broker falls back" : "both";
+		f.mptcp = true;
+		f.no_synack_mptcp = fallback;
+		world_begin();
+		tcp_open(&f);
+		CHECK_EQ(COUNT(OPAQUE_MPTCP), !fallback);
+		CHECK_EQ(in_state(MQT_CONN_OPAQUE), !fallback);
+		world_end();
+	}
+}
+
+static void
+test_syn_payload_counts_once_acknowledged(void)
+{
+	uint8_t buf[128], ack[16];
+	size_t len = connect_packet(buf, sizeof(buf), 4, "tfo");
+	size_t ack_len = connack_packet(ack, sizeof(ack), 4, 0);
+
+	for (unsigned accepted = 0; accepted < 2; accepted++) {
+		struct flow f = flow_new();
+		struct mqt_msg msg;
+
+		check_row = accepted ? "accepted" : "not accepted";
+		world_begin();
+		send_at(&f, CLIENT, MQT_TCP_SYN, f.seq[CLIENT]++, 0, buf, len);
+		if (accepted)
+			f.seq[CLIENT] += (uint32_t)len;
+		send_next(&f, BROKER, SYN_ACK, NULL, 0);
+		if (!accepted) {
+			CHECK_EQ(COUNT(CONNECT), 0);
+			send_next(&f, CLIENT, ACK, NULL, 0);
+			send_next(&f, CLIENT, ACK, buf, len);
+		}
+		CHECK_EQ(COUNT(CONNECT), 1);
+		out_clear();
+		send_next(&f, BROKER, ACK, ack, ack_len);
+		CHECK_EQ(w.n_out, 0);
+		msg = next_message();
+		CHECK_EQ(msg.type, MQT_MSG_OPEN);
+		free(msg.info);
+		world_end();
+	}
+}
+
+/* --- new incarnations (R17) -------------------------------------------------------------------- */
+
+static void
+test_forged_syn_changes_nothing(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	connected(&f, "a");
+	for (uint32_t i = 1; i < 20; i++)
+		send_at(&f, CLIENT, MQT_TCP_SYN, 77777 * i, 0, NULL, 0);
+	CHECK_EQ(n_sent(1), 19);
+	CHECK_EQ(n_sent(0), 0);
+	CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+	send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_NO_MESSAGE();
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	release(&f);
+	world_end();
+}
+
+static void
+test_forged_syn_beside_a_handshake_changes_nothing(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	send_next(&f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	for (uint32_t i = 1; i < 3; i++)
+		send_at(&f, CLIENT, MQT_TCP_SYN, 77777 * i, 0, NULL, 0);
+	send_next(&f, BROKER, SYN_ACK, NULL, 0);
+	for (uint32_t i = 1; i < 20; i++)
+		send_at(&f, CLIENT, MQT_TCP_SYN, 5555 * i, 0, NULL, 0);
+	send_next(&f, CLIENT, ACK, NULL, 0);
+	CHECK_EQ(COUNT(CONNECTIONS), 1);
+	world_end();
+}
+
+static void
+test_synack_of_a_new_syn_ends_the_old_incarnation(void)
+{
+	struct flow f = flow_new(), g;
+
+	world_begin();
+	connected(&f, "a");
+	g = f;
+	g.seq[CLIENT] = 0x70000000;
+	g.seq[BROKER] = 0x60000000;
+	send_next(&g, CLIENT, MQT_TCP_SYN, NULL, 0);
+	CHECK_NO_MESSAGE();
+	send_next(&g, BROKER, SYN_ACK, NULL, 0);
+	CHECK_DOWN(&f, MQT_REASON_REPLACED);
+	CHECK_EQ(COUNT(REPLACED), 1);
+	send_next(&g, CLIENT, ACK, NULL, 0);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 1);
+	CHECK_EQ(in_state(MQT_CONN_RELEASING), 1);
+	mqtt_open(&g, "a");
+	CHECK(g.chan != f.chan);
+	tell(&g, MQT_MSG_GRANT, 0);
+	next_message();
+	release(&f);
+	tell(&g, MQT_MSG_STEPDOWN, MQT_STEPDOWN_DISCARD);
+	release(&g);
+	world_end();
+}
+
+static void
+test_repeated_syn_of_the_living_flow_is_no_new_one(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	connected(&f, "a");
+	send_at(&f, CLIENT, MQT_TCP_SYN, 1000, 0, NULL, 0);
+	send_at(&f, BROKER, SYN_ACK, 0xfffffff0u, 1001, NULL, 0);
+	CHECK_EQ(w.n_out, 2);
+	CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+	CHECK_NO_MESSAGE();
+	free(f.info);
+	world_end();
+}
+
+static void
+test_new_incarnation_begins_while_the_old_one_closes(void)
+{
+	struct flow f = flow_new(), g;
+
+	world_begin();
+	connected(&f, "a");
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	CHECK_EQ(in_state(MQT_CONN_CLOSING), 1);
+	drop_messages();
+	out_clear();
+	g = f;
+	g.seq[CLIENT] = 0x70000000;
+	g.seq[BROKER] = 0x60000000;
+	tcp_open(&g);
+	CHECK_EQ(COUNT(CONNECTIONS), 2);
+	CHECK_EQ(n_sent(1), 2); /* SYN and ACK, no RST */
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 1);
+	CHECK_EQ(in_state(MQT_CONN_CLOSING), 0);
+	release(&f);
+	world_end();
+}
+
+/* --- CONNECT, CONNACK, OPEN -------------------------------------------------------------------- */
+
+static const struct shape {
+	const char *name;
+	uint8_t version;
+	bool ip6, vlan, ts;
+	uint8_t wscale;
+} shapes[] = {
+	{ "3.1", 3, false, false, false, 0 },
+	{ "3.1.1 vlan", 4, false, true, true, 7 },
+	{ "3.1.1 ipv6", 4, true, false, true, 7 },
+	{ "5.0", 5, false, false, true, 7 },
+	{ "5.0 ipv6 vlan", 5, true, true, false, 2 },
+};
+
+static struct flow
+flow_of(const struct shape *s)
+{
+	struct flow f = flow_new();
+
+	check_row = s->name;
+	f.version = s->version;
+	f.ip6 = s->ip6;
+	f.vlan = s->vlan;
+	f.ts = s->ts;
+	f.wscale = s->wscale;
+	return f;
+}
+
+static void
+test_connack_waits_for_grant(void)
+{
+	for (unsigned i = 0; i < RTE_DIM(shapes); i++) {
+		struct flow f = flow_of(&shapes[i]);
+		uint8_t buf[256], got[256];
+		struct mqt_msg msg;
+		size_t len;
+
+		world_begin();
+		tcp_open(&f);
+		out_clear();
+		len = connect_packet(buf, sizeof(buf), f.version, "sensor-1");
+		send_next(&f, CLIENT, ACK, buf, len);
+		CHECK_EQ(n_sent(1), 1);
+		CHECK_EQ(in_state(MQT_CONN_CONNECTING), 1);
+		CHECK_NO_MESSAGE();
+		len = connack_packet(buf, sizeof(buf), f.version, 0);
+		send_next(&f, BROKER, ACK, buf, len);
+		CHECK_EQ(n_sent(0), 0);
+		CHECK_EQ(in_state(MQT_CONN_OPENING), 1);
+		msg = next_message();
+		CHECK_EQ(msg.type, MQT_MSG_OPEN);
+		CHECK_EQ(msg.stamp_ns, w.now);
+		CHECK_EQ(mqt_chan_id_worker(msg.chan), 3);
+		CHECK_EQ(msg.info->clientid_len, 8);
+		CHECK_MEM(mqt_info_clientid(msg.info), "sensor-1", 8);
+		CHECK_EQ(msg.info->username_len, 4);
+		CHECK_MEM(mqt_info_username(msg.info), "user", 4);
+		CHECK_EQ(msg.info->keepalive_sec, 60);
+		CHECK_EQ(msg.info->proto_ver, f.version);
+		CHECK_EQ(msg.info->expiry_sec, f.version == 5 ? 77 : 0);
+		CHECK_EQ(msg.info->peer.port, f.client_port);
+		CHECK_EQ(msg.info->peer.version, f.ip6 ? 6 : 4);
+		CHECK_EQ(msg.info->broker.port, 1883);
+		CHECK_EQ(msg.info->peer.ip[f.ip6 ? 15 : 3], 1);
+		CHECK_EQ(msg.info->broker.ip[f.ip6 ? 15 : 3], 2);
+		CHECK_EQ(msg.info->flags & MQT_INFO_CLEAN_START, MQT_INFO_CLEAN_START);
+		f.chan = msg.chan;
+		f.info = msg.info;
+		tell(&f, MQT_MSG_GRANT, 0);
+		CHECK_EQ(n_sent(0), 1);
+		CHECK_EQ(sent(0, 0)->v.payload_len, len);
+		payload_of(sent(0, 0), got);
+		CHECK_MEM(got, buf, len);
+		msg = next_message();
+		CHECK_EQ(msg.type, MQT_MSG_GRANTED);
+		CHECK_EQ(msg.chan, f.chan);
+		CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+		CHECK_EQ(slot_counter(&f, MQT_RECV_PKT), 1);
+		CHECK_EQ(slot_counter(&f, MQT_SEND_PKT), 1);
+		CHECK_EQ(slot_counter(&f, MQT_SEND_OCT), len);
+		CHECK_EQ(slot_counter(&f, MQT_SEND_CNT), 1);
+		send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+		release(&f);
+		world_end();
+	}
+}
+
+/* Streams of both sides from handshake to PUBLISH, cut at one place each, or byte by byte. */
+static void
+stream_cut(const struct shape *shape, size_t cut)
+{
+	struct flow f = flow_of(shape);
+	uint8_t up[512], down[512];
+	size_t n_up, n_down, connack;
+	struct mqt_msg msg;
+
+	n_up = connect_packet(up, sizeof(up), f.version, "cut");
+	n_up += publish_packet(up + n_up, sizeof(up) - n_up, f.version, 20);
+	connack = connack_packet(down, sizeof(down), f.version, 0);
+	n_down = connack + publish_packet(down + connack, sizeof(down) - connack, f.version, 30);
+	world_begin();
+	tcp_open(&f);
+	for (size_t at = 0, n; at < n_up; at += n) {
+		n = cut == 0 ? 1 : at < cut && cut < n_up ? cut : n_up - at;
+		out_clear();
+		send_next(&f, CLIENT, ACK, up + at, n);
+		CHECK_EQ(n_sent(1), 1);
+	}
+	out_clear();
+	w.config.limits.parked_per_flow = 200;
+	for (size_t at = 0, n; at < n_down; at += n) {
+		n = cut == 0 ? 1 : at < cut && cut < n_down ? cut : n_down - at;
+		send_next(&f, BROKER, ACK, down + at, n);
+	}
+	CHECK_EQ(w.n_out, 0);
+	msg = next_message();
+	CHECK_EQ(msg.type, MQT_MSG_OPEN);
+	f.chan = msg.chan;
+	f.info = msg.info;
+	tell(&f, MQT_MSG_GRANT, 0);
+	if (cut != 0) {
+		size_t total = 0;
+
+		for (unsigned i = 0; i < n_sent(0); i++)
+			total += sent(0, i)->v.payload_len;
+		CHECK_EQ(total, n_down);
+		CHECK_EQ(slot_counter(&f, MQT_SEND_PKT), 2);
+		CHECK_EQ(slot_counter(&f, MQT_SEND_MSG), 1);
+	}
+	CHECK_EQ(slot_counter(&f, MQT_RECV_PKT), 2);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_MSG), 1);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_OCT), n_up);
+	CHECK_EQ(COUNT(ANOMALY_FRAMING), 0);
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	release(&f);
+	world_end();
+}
+
+static void
+test_streams_cut_anywhere_mean_the_same(void)
+{
+	for (unsigned i = 0; i < RTE_DIM(shapes); i++)
+		for (size_t cut = 0; cut < 90; cut++)
+			stream_cut(&shapes[i], cut);
+}
+
+static const struct {
+	const char *name;
+	const char *bytes;
+	uint8_t len;
+	enum mqt_worker_counter counter;
+} not_mqtt[] = {
+	{ "http", "GET / HTTP/1.1\r\n", 16, MQT_W_OPAQUE_PROTOCOL },
+	{ "tls", "\x16\x03\x01\x02\x00", 5, MQT_W_OPAQUE_PROTOCOL },
+	{ "name", "\x10\x0c\x00\x04MQTX\x04\x02\x00\x3c\x00\x00", 14, MQT_W_OPAQUE_PROTOCOL },
+	{ "level", "\x10\x0c\x00\x04MQTT\x09\x02\x00\x3c\x00\x00", 14, MQT_W_OPAQUE_PROTOCOL },
+	{ "flag", "\x10\x0c\x00\x04MQTT\x04\x03\x00\x3c\x00\x00", 14, MQT_W_OPAQUE_MALFORMED },
+	{ "var-int", "\x10\xff\xff\xff\xff\x01", 6, MQT_W_OPAQUE_MALFORMED },
+	{ "oversize", "\x10\xff\xff\x03\x00\x04MQTT\x04\x02\x00\x3c", 14, MQT_W_OPAQUE_OVERSIZE },
+};
+
+static void
+test_what_is_not_mqtt_passes_and_is_counted_by_kind(void)
+{
+	for (unsigned i = 0; i < RTE_DIM(not_mqtt); i++) {
+		for (unsigned closed = 0; closed < 2; closed++) {
+			struct flow f = flow_new();
+
+			check_row = not_mqtt[i].name;
+			world_config();
+			w.config.listeners[0].on_failure = (uint8_t)closed;
+			world_start();
+			tcp_open(&f);
+			out_clear();
+			send_next(&f, CLIENT, ACK, not_mqtt[i].bytes, not_mqtt[i].len);
+			CHECK_EQ(COUNT(OPAQUE), 1);
+			CHECK_EQ(mqt_counter_get(&w.counters.v[not_mqtt[i].counter]), 1);
+			CHECK_EQ(n_sent(1) > 0, 1);
+			CHECK_EQ(sent(1, 0)->v.payload_len, closed ? 0 : not_mqtt[i].len);
+			CHECK_EQ(in_state(closed ? MQT_CONN_CLOSING : MQT_CONN_OPAQUE), 1);
+			out_clear();
+			send_next(&f, BROKER, ACK, "whatever", 8);
+			send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+			if (!closed) {
+				CHECK_EQ(n_sent(0), 1);
+				send_next(&f, BROKER, FIN_ACK, NULL, 0);
+				send_next(&f, CLIENT, ACK, NULL, 0);
+				CHECK_EQ(in_state(MQT_CONN_OPAQUE), 0);
+			}
+			CHECK_NO_MESSAGE();
+			world_end();
+		}
+	}
+}
+
+static void
+test_refusing_connack_passes_without_a_channel(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+
+	world_begin();
+	tcp_open(&f);
+	send_next(&f, CLIENT, ACK, buf, connect_packet(buf, sizeof(buf), 4, "x"));
+	out_clear();
+	send_next(&f, BROKER, ACK, buf, connack_packet(buf, sizeof(buf), 4, 5));
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_EQ(COUNT(CONNACK_REFUSED), 1);
+	CHECK_EQ(COUNT(OPAQUE), 0);
+	send_next(&f, BROKER, FIN_ACK, NULL, 0);
+	send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+	send_next(&f, BROKER, ACK, NULL, 0);
+	CHECK_EQ(in_state(MQT_CONN_RELEASING), 1);
+	CHECK_NO_MESSAGE();
+	world_end();
+}
+
+static void
+test_auth_passes_before_connack(void)
+{
+	static const uint8_t auth[] = { 0xf0, 0x02, 0x18, 0x00 };
+	uint8_t buf[128];
+
+	for (unsigned cut = 1; cut <= sizeof(auth); cut++) {
+		struct flow f = flow_new();
+
+		f.version = 5;
+		world_begin();
+		tcp_open(&f);
+		send_next(&f, CLIENT, ACK, buf, connect_packet(buf, sizeof(buf), 5, "x"));
+		out_clear();
+		send_next(&f, BROKER, ACK, auth, cut);
+		if (cut < sizeof(auth))
+			send_next(&f, BROKER, ACK, auth + cut, sizeof(auth) - cut);
+		CHECK_EQ(n_sent(0), cut < sizeof(auth) ? 2 : 1);
+		send_next(&f, CLIENT, ACK, auth, sizeof(auth));
+		CHECK_EQ(n_sent(1), 1);
+		out_clear();
+		send_next(&f, BROKER, ACK, buf, connack_packet(buf, sizeof(buf), 5, 0));
+		CHECK_EQ(n_sent(0), 0);
+		CHECK_EQ(in_state(MQT_CONN_OPENING), 1);
+		world_end();
+	}
+}
+
+static void
+test_broker_that_speaks_first_is_opaque(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	tcp_open(&f);
+	out_clear();
+	send_next(&f, BROKER, ACK, "SSH-2.0\r\n", 9);
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_EQ(COUNT(ANOMALY_EARLY), 1);
+	CHECK_EQ(in_state(MQT_CONN_OPAQUE), 1);
+	world_end();
+}
+
+static void
+test_client_ids_make_digests(void)
+{
+	static const struct {
+		const char *name, *id, *assigned;
+		uint8_t version;
+		unsigned flags;
+	} rows[] = {
+		{ "own", "abc", NULL, 5, 0 },
+		{ "assigned", "", "broker-made", 5, MQT_INFO_ASSIGNED },
+		{ "anonymous", "", NULL, 4, MQT_INFO_ANONYMOUS },
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		struct flow f = flow_new();
+		const char *a = rows[i].assigned, *id = a ? a : rows[i].id;
+		struct mqt_mqtt_connack ack = {
+			.has_keepalive = a, .keepalive_sec = 7, .has_expiry = a, .expiry_sec = 9
+		};
+		struct mqt_digest want;
+		struct mqt_msg msg;
+		uint8_t buf[128];
+
+		check_row = rows[i].name;
+		world_begin();
+		tcp_open(&f);
+		send_next(&f, CLIENT, ACK, buf,
+				connect_packet(buf, sizeof(buf), rows[i].version, rows[i].id));
+		if (a)
+			ack.assigned_clientid = (struct mqt_bytes){ (const uint8_t *)a,
+				(uint32_t)strlen(a) };
+		send_next(&f, BROKER, ACK, buf,
+				mqt_mqtt_connack_encode(buf, sizeof(buf), rows[i].version, &ack));
+		msg = next_message();
+		CHECK_EQ(msg.type, MQT_MSG_OPEN);
+		want = rows[i].flags & MQT_INFO_ANONYMOUS
+				? mqt_digest_anonymous(&w.key, msg.chan)
+				: mqt_digest_client(&w.key, 0, a ? &msg.info->broker : NULL, id,
+						  strlen(id));
+		CHECK(mqt_digest_equal(&msg.info->digest, &want));
+		CHECK_EQ(msg.info->flags & (MQT_INFO_ASSIGNED | MQT_INFO_ANONYMOUS), rows[i].flags);
+		CHECK_EQ(msg.info->keepalive_sec, a ? 7 : 60);
+		CHECK_EQ(msg.info->expiry_sec, a ? 9 : rows[i].version == 5 ? 77 : 0);
+		free(msg.info);
+		world_end();
+	}
+}
+
+static void
+test_no_connack_in_time_makes_the_flow_opaque(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+
+	world_begin();
+	tcp_open(&f);
+	send_next(&f, CLIENT, ACK, buf, connect_packet(buf, sizeof(buf), 4, "slow"));
+	send_next(&f, BROKER, ACK, "\x20", 1);
+	out_clear();
+	advance(61 * SEC);
+	CHECK_EQ(COUNT(OPAQUE_TIMEOUT), 1);
+	CHECK_EQ(n_sent(0), 1); /* what was held goes on */
+	world_end();
+}
+
+/* --- order, repetition, forgery before CONNACK ------------------------------------------------- */
+
+static void
+test_connect_behind_a_gap_is_not_forwarded(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+	size_t len = connect_packet(buf, sizeof(buf), 4, "gap");
+	uint32_t s;
+
+	world_begin();
+	tcp_open(&f);
+	out_clear();
+	s = f.seq[CLIENT];
+	send_at(&f, CLIENT, ACK, s + 10, f.seq[BROKER], buf + 10, len - 10);
+	send_at(&f, CLIENT, ACK, s + 10, f.seq[BROKER], buf + 10, len - 10);
+	send_at(&f, CLIENT, ACK, s + 4, f.seq[BROKER], buf + 4, 6);
+	CHECK_EQ(w.n_out, 0);
+	CHECK_EQ(COUNT(REORDER_HELD), 2);
+	send_at(&f, CLIENT, ACK, s, f.seq[BROKER], buf, 4);
+	CHECK_EQ(n_sent(1), 3);
+	CHECK_EQ(sent(1, 0)->v.seq, s);
+	CHECK_EQ(sent(1, 1)->v.seq, s + 4);
+	CHECK_EQ(sent(1, 2)->v.seq, s + 10);
+	CHECK_EQ(in_state(MQT_CONN_CONNECTING), 1);
+	world_end();
+}
+
+static void
+test_reordering_is_bounded(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+
+	connect_packet(buf, sizeof(buf), 4, "a-rather-long-client-id");
+	world_config();
+	w.config.limits.reorder_per_flow = 3;
+	world_start();
+	tcp_open(&f);
+	out_clear();
+	for (uint32_t i = 1; i <= 5; i++)
+		send_at(&f, CLIENT, ACK, f.seq[CLIENT] + i, f.seq[BROKER], buf + i, 1);
+	CHECK_EQ(w.n_out, 0);
+	CHECK_EQ(COUNT(REORDER_HELD), 3);
+	CHECK_EQ(COUNT(REORDER_DROPPED), 2);
+	world_end();
+}
+
+static void
+test_no_two_versions_of_a_connect_byte_pass(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128], other[128];
+	size_t len = connect_packet(buf, sizeof(buf), 4, "victim");
+	uint32_t s;
+
+	connect_packet(other, sizeof(other), 4, "joker!");
+	world_begin();
+	tcp_open(&f);
+	out_clear();
+	s = f.seq[CLIENT];
+	send_next(&f, CLIENT, ACK, buf, len);
+	send_at(&f, CLIENT, ACK, s, f.seq[BROKER], other, len);
+	CHECK_EQ(n_sent(1), 1);
+	CHECK_EQ(COUNT(CONFLICT), 1);
+	send_at(&f, CLIENT, ACK, s, f.seq[BROKER], buf, len);
+	CHECK_EQ(n_sent(1), 2);
+	/* also while CONNACK is parked, and after it where the broker did not acknowledge */
+	connack_packet(other, sizeof(other), 4, 0);
+	send_at(&f, BROKER, ACK, f.seq[BROKER], s, other, 4);
+	f.seq[BROKER] += 4;
+	{
+		struct mqt_msg msg = next_message();
+
+		CHECK_EQ(msg.type, MQT_MSG_OPEN);
+		f.chan = msg.chan;
+		f.info = msg.info;
+	}
+	tell(&f, MQT_MSG_GRANT, 0);
+	connect_packet(other, sizeof(other), 4, "joker!");
+	send_at(&f, CLIENT, ACK, s, f.seq[BROKER], other, len);
+	CHECK_EQ(n_sent(1), 2);
+	CHECK_EQ(COUNT(CONFLICT), 2);
+	send_next(&f, BROKER, ACK, NULL, 0);
+	send_at(&f, CLIENT, ACK, s, f.seq[BROKER], other, len);
+	CHECK_EQ(COUNT(CONFLICT), 2); /* the broker has it, and drops this one */
+	free(f.info);
+	world_end();
+}
+
+static void
+test_wrong_checksum_and_window_have_no_effect_before_connack(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+	size_t len = connect_packet(buf, sizeof(buf), 4, "bad");
+	struct rte_mbuf *m;
+
+	world_begin();
+	tcp_open(&f);
+	out_clear();
+	m = build(&f, CLIENT, ACK, f.seq[CLIENT], f.seq[BROKER], buf, len);
+	*rte_pktmbuf_mtod_offset(m, uint8_t *, m->data_len - 1) ^= 1;
+	inject(m, CLIENT);
+	CHECK_EQ(COUNT(BAD_CHECKSUM), 1);
+	CHECK_EQ(n_sent(1), 1);
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT] + 70000, f.seq[BROKER], buf, len);
+	CHECK_EQ(COUNT(OUT_OF_WINDOW), 1);
+	CHECK_EQ(n_sent(1), 1);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 1);
+	send_next(&f, CLIENT, ACK, buf, len);
+	CHECK_EQ(in_state(MQT_CONN_CONNECTING), 1);
+	world_end();
+}
+
+static void
+test_client_cannot_blind_the_tracker_by_false_acks(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+
+	world_begin();
+	tcp_open(&f);
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT], f.seq[BROKER] + 100, NULL, 0);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 1);
+	send_at(&f, BROKER, ACK, f.seq[BROKER], f.seq[CLIENT] + 10, NULL, 0);
+	CHECK_EQ(COUNT(OPAQUE_GAP), 1); /* the broker has seen bytes that did not come by */
+	send_next(&f, CLIENT, ACK, buf, connect_packet(buf, sizeof(buf), 4, "x"));
+	CHECK_EQ(in_state(MQT_CONN_OPAQUE), 1);
+	world_end();
+}
+
+/* --- parking (R11, R12) ------------------------------------------------------------------------ */
+
+static void
+test_what_follows_connack_is_parked_in_order(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+	size_t len = publish_packet(buf, sizeof(buf), 4, 10);
+	uint32_t s;
+
+	world_begin();
+	tcp_open(&f);
+	mqtt_open(&f, "p");
+	out_clear();
+	s = f.seq[BROKER];
+	send_at(&f, BROKER, ACK, s + (uint32_t)len, f.seq[CLIENT], buf, len);
+	send_at(&f, BROKER, ACK, s, f.seq[CLIENT], buf, len);
+	send_at(&f, BROKER, ACK, s, f.seq[CLIENT], buf, len); /* replaces */
+	send_at(&f, BROKER, FIN_ACK, s + 2 * (uint32_t)len, f.seq[CLIENT], NULL, 0);
+	CHECK_EQ(w.n_out, 0);
+	CHECK_EQ(COUNT(PARKED), 4);
+	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->parked), 4);
+	buf[len - 1] ^= 1;
+	send_at(&f, BROKER, ACK, s, f.seq[CLIENT], buf, len);
+	CHECK_EQ(COUNT(CONFLICT), 1);
+	send_at(&f, BROKER, ACK, s + 2 * (uint32_t)len, f.seq[CLIENT], NULL, 0);
+	CHECK_EQ(n_sent(0), 1); /* pure acknowledgements pass */
+	send_next(&f, CLIENT, ACK, buf, 2);
+	CHECK_EQ(n_sent(1), 1); /* the client's direction too */
+	out_clear();
+	CHECK_NO_MESSAGE();
+	tell(&f, MQT_MSG_GRANT, 0);
+	CHECK_EQ(n_sent(0), 4);
+	CHECK_EQ(sent(0, 0)->v.seq, s - 4);
+	CHECK_EQ(sent(0, 1)->v.seq, s);
+	CHECK_EQ(sent(0, 2)->v.seq, s + (uint32_t)len);
+	CHECK_EQ(sent(0, 3)->v.tcp_flags, FIN_ACK);
+	CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
+	CHECK_DOWN(&f, MQT_REASON_BROKER_CLOSED);
+	CHECK_EQ(slot_counter(&f, MQT_SEND_MSG), 2);
+	release(&f);
+	world_end();
+}
+
+static void
+test_rst_behind_connack_keeps_its_place(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	tcp_open(&f);
+	mqtt_open(&f, "p");
+	out_clear();
+	send_next(&f, BROKER, RST_ACK, NULL, 0);
+	CHECK_EQ(w.n_out, 0);
+	tell(&f, MQT_MSG_GRANT, 0);
+	CHECK_EQ(n_sent(0), 2);
+	CHECK_EQ(sent(0, 1)->v.tcp_flags & MQT_TCP_RST, MQT_TCP_RST);
+	CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
+	CHECK_DOWN(&f, MQT_REASON_BROKER_RESET);
+	CHECK_EQ(in_state(MQT_CONN_RELEASING), 1);
+	release(&f);
+	world_end();
+}
+
+static void
+test_parking_is_bounded_by_flow_and_worker(void)
+{
+	for (unsigned by_flow = 0; by_flow < 2; by_flow++) {
+		struct flow f = flow_new();
+
+		check_row = by_flow ? "flow" : "worker";
+		world_config();
+		w.config.limits.parked_per_flow = by_flow ? 3 : 100;
+		w.config.limits.parked_per_worker = by_flow ? 100 : 3;
+		world_start();
+		tcp_open(&f);
+		mqtt_open(&f, "p");
+		out_clear();
+		for (unsigned i = 0; i < 5; i++)
+			send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+		CHECK_EQ(w.n_out, 0);
+		CHECK_EQ(COUNT(PARKED_DROPPED_FLOW), by_flow ? 3 : 0);
+		CHECK_EQ(COUNT(PARKED_DROPPED_WORKER), by_flow ? 0 : 3);
+		free(f.info);
+		world_end();
+	}
+}
+
+/* --- the newcomer's end, refusals, limits ------------------------------------------------------ */
+
+static void
+test_newcomer_that_dies_is_down_and_returns_its_grant(void)
+{
+	for (unsigned reset = 0; reset < 2; reset++) {
+		struct flow f = flow_new();
+
+		check_row = reset ? "RST" : "FIN";
+		world_begin();
+		tcp_open(&f);
+		mqtt_open(&f, "p");
+		out_clear();
+		send_next(&f, CLIENT, reset ? RST_ACK : FIN_ACK, NULL, 0);
+		CHECK_DOWN(&f, reset ? MQT_REASON_CLIENT_RESET : MQT_REASON_CLIENT_CLOSED);
+		tell(&f, MQT_MSG_GRANT, 0);
+		CHECK_EQ(next_message().type, MQT_MSG_RETURN);
+		for (unsigned i = 0; i < n_sent(0); i++)
+			CHECK_EQ(sent(0, i)->v.payload_len, 0);
+		release(&f);
+		advance(20 * SEC);
+		CHECK_EQ(in_state(MQT_CONN_FREE), 64);
+		CHECK_NO_MESSAGE();
+		world_end();
+	}
+}
+
+static void
+test_client_that_half_closed_before_connack_ends_once_granted(void)
+{
+	struct flow f = flow_new();
+	struct mqt_msg msg;
+	uint8_t buf[128];
+
+	world_begin();
+	tcp_open(&f);
+	send_next(&f, CLIENT, ACK, buf, connect_packet(buf, sizeof(buf), 4, "probe"));
+	send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+	send_next(&f, BROKER, ACK, buf, connack_packet(buf, sizeof(buf), 4, 0));
+	msg = next_message();
+	CHECK_EQ(msg.type, MQT_MSG_OPEN);
+	f.chan = msg.chan;
+	f.info = msg.info;
+	out_clear();
+	tell(&f, MQT_MSG_GRANT, 0);
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
+	CHECK_DOWN(&f, MQT_REASON_CLIENT_CLOSED);
+	release(&f);
+	world_end();
+}
+
+static void
+test_superseded_newcomer_gets_a_refusal_and_its_broker_a_disconnect(void)
+{
+	for (unsigned i = 0; i < RTE_DIM(shapes); i++) {
+		struct flow f = flow_of(&shapes[i]);
+		struct mqt_mqtt_connack ack;
+		uint8_t got[64];
+
+		world_begin();
+		tcp_open(&f);
+		mqtt_open(&f, "late");
+		send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+		out_clear();
+		tell(&f, MQT_MSG_REFUSE, MQT_REASON_SUPERSEDED);
+		CHECK_NO_MESSAGE();
+		CHECK_EQ(COUNT(REFUSALS), 1);
+		CHECK_EQ(n_sent(0), 1);
+		CHECK_EQ(n_sent(1), 1);
+		CHECK_EQ(sent(0, 0)->v.seq, 0xfffffff1u);
+		CHECK_EQ(sent(0, 0)->v.ack, f.seq[CLIENT]);
+		CHECK_EQ(sent(0, 0)->v.tcp_flags & MQT_TCP_FIN, MQT_TCP_FIN);
+		CHECK(mqt_pkt_checksum_ok(sent(0, 0)->m, &sent(0, 0)->v));
+		payload_of(sent(0, 0), got);
+		CHECK_EQ(mqt_mqtt_connack_parse(
+					 got, sent(0, 0)->v.payload_len, f.version, &ack, NULL),
+				MQT_PARSE_OK);
+		CHECK_EQ(ack.code, f.version == 5 ? 0x89 : 0x03);
+		payload_of(sent(1, 0), got);
+		CHECK_EQ(got[0], 0xe0);
+		CHECK_EQ(sent(1, 0)->v.seq, f.seq[CLIENT]);
+		CHECK_EQ(sent(1, 0)->v.ack, f.seq[BROKER]); /* the parked bytes too */
+		CHECK_EQ(sent(1, 0)->v.tcp_flags & MQT_TCP_FIN, MQT_TCP_FIN);
+		CHECK_EQ(in_state(MQT_CONN_CLOSING), 1);
+		world_end();
+	}
+}
+
+static void
+test_newcomer_without_room_passes_or_is_refused(void)
+{
+	for (unsigned timeout = 0; timeout < 2; timeout++) {
+		for (unsigned closed = 0; closed < 2; closed++) {
+			struct flow f = flow_new();
+
+			check_row = timeout ? "opening timeout" : "maps full";
+			world_config();
+			w.config.listeners[0].on_failure = (uint8_t)closed;
+			world_start();
+			tcp_open(&f);
+			mqtt_open(&f, "full");
+			out_clear();
+			if (timeout) {
+				advance(20 * SEC + 100 * MS);
+				CHECK_DOWN(&f, MQT_REASON_OPENING_TIMEOUT);
+				CHECK_EQ(COUNT(OPENING_TIMEOUTS), 1);
+				tell(&f, MQT_MSG_GRANT, 0);
+				CHECK_EQ(next_message().type, MQT_MSG_RETURN);
+				release(&f);
+			} else {
+				tell(&f, MQT_MSG_REFUSE, MQT_REASON_TABLE_FULL);
+			}
+			CHECK_NO_MESSAGE();
+			CHECK_EQ(COUNT(UNTRACKED_POSSIBLE_DUPLICATE), !closed);
+			CHECK_EQ(COUNT(INJECTED_CONNACK), closed);
+			CHECK_EQ(n_sent(0), 1);
+			CHECK_EQ(sent(0, 0)->v.payload_len, 4);
+			CHECK_EQ(in_state(closed ? MQT_CONN_CLOSING : MQT_CONN_OPAQUE), 1);
+			world_end();
+		}
+	}
+}
+
+/* --- CONNECTED --------------------------------------------------------------------------------- */
+
+static void
+test_traffic_is_counted(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[256];
+	size_t len;
+
+	world_begin();
+	connected(&f, "c");
+	len = publish_packet(buf, sizeof(buf), 4, 100);
+	w.now += SEC;
+	send_next(&f, CLIENT, ACK, buf, len);
+	send_next(&f, CLIENT, ACK, "\xc0\x00", 2);
+	send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT] - 2, f.seq[BROKER], "\xc0\x00", 2); /* again */
+	CHECK_EQ(slot_counter(&f, MQT_RECV_PKT), 3);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_MSG), 1);
+	CHECK_EQ(slot_counter(&f, MQT_SEND_PKT), 2);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_CNT), 3);
+	CHECK_EQ(n_sent(1), 3);
+	CHECK_EQ(n_sent(0), 1);
+	free(f.info);
+	world_end();
+}
+
+static void
+test_reordered_segments_leave_at_once_and_are_counted(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[512];
+	size_t len = 0;
+	uint32_t s;
+
+	for (unsigned i = 0; i < 10; i++)
+		len += publish_packet(buf + len, sizeof(buf) - len, 4, 10);
+	world_begin();
+	connected(&f, "c");
+	s = f.seq[CLIENT];
+	/* from the last byte to the first, three a segment, each twice */
+	for (size_t at = len - len % 3; at < len + 1; at -= 3) {
+		size_t n = at + 3 > len ? len - at : 3;
+
+		if (n > 0 && len / 3 - at / 3 < 16)
+			send_at(&f, CLIENT, ACK, s + (uint32_t)at, f.seq[BROKER], buf + at, n);
+		if (at == 0)
+			break;
+	}
+	CHECK_EQ(n_sent(1), COUNT(REORDER_HELD));
+	CHECK(COUNT(REORDER_HELD) >= 10);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_MSG), 0);
+	send_at(&f, CLIENT, ACK, s, f.seq[BROKER], buf, len);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_MSG), 10);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_PKT), 11);
+	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->parked), 0);
+	free(f.info);
+	world_end();
+}
+
+static void
+test_gap_inside_a_body_needs_no_holding(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[2048];
+	size_t len = publish_packet(buf, sizeof(buf), 4, 1900);
+	uint32_t s;
+
+	world_begin();
+	connected(&f, "c");
+	s = f.seq[CLIENT];
+	send_at(&f, CLIENT, ACK, s, f.seq[BROKER], buf, 100);
+	send_at(&f, CLIENT, ACK, s + 600, f.seq[BROKER], buf + 600, 500);
+	CHECK_EQ(COUNT(REORDER_HELD), 0);
+	send_at(&f, CLIENT, ACK, s + 100, f.seq[BROKER], buf + 100, 500);
+	send_at(&f, CLIENT, ACK, s + 1100, f.seq[BROKER], buf + 1100, len - 1100);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_MSG), 1);
+	CHECK_EQ(n_sent(1), 4);
+	free(f.info);
+	world_end();
+}
+
+static void
+test_acknowledged_unseen_bytes_end_following_but_not_identity(void)
+{
+	struct flow f = flow_new();
+	uint8_t buf[128];
+	size_t len = publish_packet(buf, sizeof(buf), 4, 10);
+
+	world_begin();
+	connected(&f, "c");
+	f.seq[CLIENT] += (uint32_t)len; /* by another way */
+	send_next(&f, BROKER, ACK, NULL, 0);
+	CHECK_EQ(COUNT(ANOMALY_GAP), 1);
+	send_next(&f, CLIENT, ACK, buf, len);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_MSG), 0);
+	CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+	send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+	CHECK_DOWN(&f, MQT_REASON_CLIENT_CLOSED);
+	release(&f);
+	world_end();
+}
+
+static void
+test_second_connect_and_broken_framing_keep_identity(void)
+{
+	for (unsigned second = 0; second < 2; second++) {
+		struct flow f = flow_new();
+		uint8_t buf[128];
+		size_t len = connect_packet(buf, sizeof(buf), 4, "other");
+
+		check_row = second ? "second CONNECT" : "type 0";
+		world_begin();
+		connected(&f, "c");
+		if (second)
+			send_next(&f, CLIENT, ACK, buf, len);
+		else
+			send_next(&f, CLIENT, ACK, "\x00\x00", 2);
+		CHECK_EQ(COUNT(ANOMALY_SECOND_CONNECT), second);
+		CHECK_EQ(COUNT(ANOMALY_FRAMING), !second);
+		CHECK_EQ(n_sent(1), 1);
+		send_next(&f, BROKER, ACK, buf, connack_packet(buf, sizeof(buf), 4, 0));
+		CHECK_EQ(n_sent(0), 1);
+		CHECK_NO_MESSAGE();
+		CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+		tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+		CHECK_DOWN(&f, MQT_REASON_KICKED);
+		release(&f);
+		world_end();
+	}
+}
+
+static void
+test_idle_flow_is_forgotten(void)
+{
+	struct flow f = flow_new();
+
+	world_config();
+	w.config.limits.idle_sec = 100;
+	world_start();
+	connected(&f, "c");
+	advance(90 * SEC);
+	send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+	advance(90 * SEC);
+	CHECK_NO_MESSAGE();
+	advance(11 * SEC);
+	CHECK_DOWN(&f, MQT_REASON_IDLE);
+	CHECK_EQ(COUNT(IDLE), 1);
+	send_next(&f, CLIENT, ACK, "\xc0\x00", 2);
+	CHECK_EQ(COUNT(MIDSTREAM), 1);
+	release(&f);
+	world_end();
+}
+
+/* --- the end of a flow ------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	bool disconnect;
+	int side;
+	unsigned flags;
+	enum mqt_reason reason;
+} ends[] = {
+	{ "disconnect, fin", true, CLIENT, FIN_ACK, MQT_REASON_CLIENT_DISCONNECT },
+	{ "disconnect, broker fin", true, BROKER, FIN_ACK, MQT_REASON_CLIENT_DISCONNECT },
+	{ "fin", false, CLIENT, FIN_ACK, MQT_REASON_CLIENT_CLOSED },
+	{ "rst", false, CLIENT, RST_ACK, MQT_REASON_CLIENT_RESET },
+	{ "broker fin", false, BROKER, FIN_ACK, MQT_REASON_BROKER_CLOSED },
+	{ "broker rst", false, BROKER, RST_ACK, MQT_REASON_BROKER_RESET },
+};
+
+static void
+test_end_of_a_flow_is_down_once_with_its_reason(void)
+{
+	for (unsigned i = 0; i < RTE_DIM(ends); i++) {
+		struct flow f = flow_new();
+
+		check_row = ends[i].name;
+		world_begin();
+		connected(&f, "c");
+		if (ends[i].disconnect)
+			send_next(&f, CLIENT, ACK, "\xe0\x00", 2);
+		CHECK_NO_MESSAGE();
+		send_next(&f, ends[i].side, ends[i].flags, NULL, 0);
+		CHECK_EQ(n_sent((uint16_t)!ends[i].side) > 0, 1);
+		CHECK_DOWN(&f, ends[i].reason);
+		if (ends[i].flags & MQT_TCP_FIN) {
+			CHECK_EQ(in_state(MQT_CONN_CLOSING), 1);
+			out_clear();
+			send_next(&f, !ends[i].side, ACK, "\xd0\x00", 2);
+			CHECK_EQ(n_sent((uint16_t)ends[i].side), 1);
+			send_next(&f, !ends[i].side, FIN_ACK, NULL, 0);
+			send_next(&f, ends[i].side, ACK, NULL, 0);
+		}
+		CHECK_EQ(in_state(MQT_CONN_RELEASING), 1);
+		tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+		{
+			struct mqt_msg msg = next_message();
+
+			CHECK_EQ(msg.type, MQT_MSG_STEPDOWN_DONE);
+			CHECK_EQ(msg.result, -ENOENT);
+			CHECK_EQ(msg.token, 42);
+		}
+		release(&f);
+		advance(2 * SEC);
+		CHECK_EQ(in_state(MQT_CONN_FREE), 64);
+		CHECK_NO_MESSAGE();
+		world_end();
+	}
+}
+
+static void
+test_half_closed_flow_lingers_for_a_limit(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	connected(&f, "c");
+	send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+	advance(59 * SEC);
+	CHECK_EQ(in_state(MQT_CONN_CLOSING), 1);
+	advance(2 * SEC);
+	CHECK_EQ(in_state(MQT_CONN_CLOSING), 0);
+	CHECK_DOWN(&f, MQT_REASON_CLIENT_CLOSED);
+	CHECK_NO_MESSAGE();
+	release(&f);
+	world_end();
+}
+
+static void
+test_fin_behind_a_gap_counts_when_it_is_filled(void)
+{
+	struct flow f = flow_new();
+	uint32_t s;
+
+	world_begin();
+	connected(&f, "c");
+	s = f.seq[CLIENT];
+	send_at(&f, CLIENT, FIN_ACK, s + 2, f.seq[BROKER], NULL, 0);
+	CHECK_EQ(n_sent(1), 1);
+	CHECK_NO_MESSAGE();
+	send_at(&f, CLIENT, ACK, s, f.seq[BROKER], "\xe0\x00", 2);
+	CHECK_DOWN(&f, MQT_REASON_CLIENT_DISCONNECT);
+	release(&f);
+	world_end();
+}
+
+static const struct {
+	const char *name;
+	int32_t offset; /* from the next number */
+	bool ends, doubt;
+} rsts[] = {
+	{ "exact", 0, true, false },
+	{ "old", -1, false, false },
+	{ "in the window", 1000, false, true },
+	{ "beyond the window", 70000, false, false },
+};
+
+static void
+test_rst_ends_the_flow_only_where_the_receiver_can_take_it(void)
+{
+	for (unsigned i = 0; i < RTE_DIM(rsts); i++) {
+		for (unsigned alive = 0; alive < 2; alive++) {
+			struct flow f = flow_new();
+
+			check_row = rsts[i].name;
+			world_begin();
+			connected(&f, "c");
+			send_at(&f, CLIENT, MQT_TCP_RST, f.seq[CLIENT] + (uint32_t)rsts[i].offset,
+					0, NULL, 0);
+			CHECK_EQ(n_sent(1), 1);
+			CHECK_EQ(in_state(MQT_CONN_CONNECTED), !rsts[i].ends);
+			if (alive) /* the broker's challenge */
+				send_next(&f, BROKER, ACK, NULL, 0);
+			advance(3 * SEC);
+			if (rsts[i].ends || (rsts[i].doubt && !alive))
+				CHECK_DOWN(&f, MQT_REASON_CLIENT_RESET);
+			else
+				CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+			CHECK_NO_MESSAGE();
+			free(f.info);
+			world_end();
+		}
+	}
+}
+
+/* --- stepping down (R14, R15, R16) ------------------------------------------------------------- */
+
+static void
+check_stepdown_done(void)
+{
+	struct mqt_msg msg = next_message();
+
+	CHECK_EQ(msg.type, MQT_MSG_STEPDOWN_DONE);
+	CHECK_EQ(msg.result, 0);
+	CHECK_EQ(msg.token, 42);
+}
+
+static void
+test_v5_client_gets_disconnect_and_fin(void)
+{
+	for (unsigned action = 0; action < MQT_N_STEPDOWNS; action++) {
+		struct flow f = flow_of(&shapes[3]);
+		struct mqt_tcp_options opt;
+		const struct out *o;
+		uint8_t got[16];
+
+		check_row = action == MQT_STEPDOWN_KICK ? "kick" : "discard";
+		world_begin();
+		connected(&f, "c");
+		w.now += 5 * SEC;
+		tell(&f, MQT_MSG_STEPDOWN, action);
+		CHECK_DOWN(&f,
+				action == MQT_STEPDOWN_KICK ? MQT_REASON_KICKED
+							    : MQT_REASON_DISCARDED);
+		check_stepdown_done();
+		CHECK_EQ(n_sent(0), 1);
+		o = sent(0, 0);
+		CHECK_EQ(o->v.seq, f.seq[BROKER]);
+		CHECK_EQ(o->v.ack, f.seq[CLIENT]);
+		CHECK_EQ(o->v.tcp_flags, MQT_TCP_FIN | MQT_TCP_PSH | MQT_TCP_ACK);
+		payload_of(o, got);
+		CHECK_EQ(got[0], 0xe0);
+		CHECK_EQ(got[2], action == MQT_STEPDOWN_KICK ? 0x98 : 0x8e);
+		CHECK_EQ(rte_pktmbuf_mtod(o->m, uint8_t *)[5], 0x20); /* towards the client */
+		mqt_pkt_tcp_options(o->m, &o->v, &opt);
+		CHECK(opt.has_ts);
+		CHECK_EQ(opt.ts_val, 9000 + 5000);
+		CHECK_EQ(opt.ts_ecr, 5000);
+		CHECK(mqt_pkt_checksum_ok(o->m, &o->v));
+		CHECK_EQ(n_sent(1), 1);
+		CHECK_EQ(sent(1, 0)->v.tcp_flags & MQT_TCP_RST, MQT_TCP_RST);
+		CHECK_EQ(sent(1, 0)->v.seq, f.seq[CLIENT]);
+		CHECK_EQ(rte_pktmbuf_mtod(sent(1, 0)->m, uint8_t *)[5], 0x21);
+		/* it acknowledges and closes */
+		out_clear();
+		f.seq[BROKER] += o->v.payload_len + 1;
+		send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+		CHECK_EQ(n_sent(1), 0);
+		CHECK_EQ(n_sent(0), 1);
+		CHECK_EQ(sent(0, 0)->v.tcp_flags, MQT_TCP_ACK);
+		CHECK_EQ(sent(0, 0)->v.ack, f.seq[CLIENT]);
+		CHECK_EQ(sent(0, 0)->v.seq, f.seq[BROKER]);
+		advance(20 * SEC);
+		CHECK_EQ(in_state(MQT_CONN_RELEASING), 1);
+		release(&f);
+		world_end();
+	}
+}
+
+static const struct {
+	const char *name;
+	uint8_t version;
+	bool in_flight, mid_packet, no_room;
+} resets[] = {
+	{ "3.1.1", 4, false, false, false },
+	{ "data in flight", 5, true, false, false },
+	{ "in mid-packet", 5, false, true, false },
+	{ "no room", 5, false, false, true },
+};
+
+static void
+test_others_get_rst_at_both_numbers(void)
+{
+	for (unsigned i = 0; i < RTE_DIM(resets); i++) {
+		struct flow f = flow_new();
+		uint8_t buf[256];
+		size_t len;
+		uint32_t acked;
+
+		check_row = resets[i].name;
+		world_config();
+		world_start();
+		f.version = resets[i].version;
+		if (resets[i].no_room)
+			f.window = 60;
+		connected(&f, "c");
+		acked = f.seq[BROKER];
+		len = publish_packet(buf, sizeof(buf), f.version, resets[i].no_room ? 42 : 100);
+		if (resets[i].in_flight || resets[i].no_room)
+			send_next(&f, BROKER, ACK, buf, len);
+		if (resets[i].no_room) {
+			f.window = 8;
+			send_next(&f, CLIENT, ACK, NULL, 0);
+			acked = f.seq[BROKER];
+		}
+		if (resets[i].mid_packet) {
+			send_next(&f, BROKER, ACK, buf, 10);
+			send_next(&f, CLIENT, ACK, NULL, 0);
+			acked = f.seq[BROKER];
+		}
+		out_clear();
+		tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+		CHECK_DOWN(&f, MQT_REASON_KICKED);
+		check_stepdown_done();
+		CHECK_EQ(n_sent(0), resets[i].in_flight ? 2 : 1);
+		CHECK_EQ(sent(0, 0)->v.tcp_flags, RST_ACK);
+		CHECK_EQ(sent(0, 0)->v.seq, acked);
+		CHECK_EQ(sent(0, 0)->v.ack, f.seq[CLIENT]);
+		if (resets[i].in_flight) {
+			CHECK_EQ(sent(0, 1)->v.tcp_flags, RST_ACK);
+			CHECK_EQ(sent(0, 1)->v.seq, f.seq[BROKER]);
+		}
+		release(&f);
+		world_end();
+	}
+}
+
+static void
+test_closed_flow_passes_nothing_and_answers_by_rst(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	connected(&f, "c");
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	out_clear();
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT], f.seq[BROKER] - 3, "\xc0\x00", 2);
+	CHECK_EQ(n_sent(1), 0);
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_EQ(sent(0, 0)->v.tcp_flags, RST_ACK);
+	CHECK_EQ(sent(0, 0)->v.seq, f.seq[BROKER] - 3);
+	CHECK_EQ(COUNT(CHALLENGE_ANSWERED), 1);
+	out_clear();
+	send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+	CHECK_EQ(n_sent(0), 0);
+	CHECK_EQ(n_sent(1), 1);
+	CHECK_EQ(sent(1, 0)->v.seq, f.seq[CLIENT]);
+	/* both reset: gone */
+	send_next(&f, CLIENT, RST_ACK, NULL, 0);
+	send_next(&f, BROKER, RST_ACK, NULL, 0);
+	CHECK_EQ(in_state(MQT_CONN_RELEASING), 1);
+	CHECK_EQ(COUNT(CLOSING_DROPPED), 4);
+	drop_messages();
+	release(&f);
+	world_end();
+}
+
+static void
+test_closing_is_tried_again_until_silent(void)
+{
+	struct flow f = flow_of(&shapes[3]);
+
+	world_begin();
+	connected(&f, "c");
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	out_clear();
+	advance(250 * MS);
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_EQ(sent(0, 0)->v.tcp_flags & MQT_TCP_FIN, MQT_TCP_FIN);
+	CHECK_EQ(n_sent(1), 1);
+	advance(400 * MS);
+	CHECK_EQ(n_sent(0), 2);
+	advance(3 * SEC);
+	CHECK_EQ(n_sent(0), 4);
+	CHECK_EQ(sent(0, 3)->v.tcp_flags, RST_ACK);
+	CHECK_EQ(in_state(MQT_CONN_CLOSING), 1);
+	out_clear();
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT], f.seq[BROKER], "\xc0\x00", 2);
+	CHECK_EQ(n_sent(0), 1);
+	advance(4 * SEC);
+	CHECK_EQ(in_state(MQT_CONN_CLOSING), 1); /* it had been heard */
+	advance(4 * SEC);
+	CHECK_EQ(in_state(MQT_CONN_CLOSING), 0);
+	release(&f);
+	world_end();
+}
+
+static void
+test_new_data_after_our_fin_is_reset(void)
+{
+	struct flow f = flow_of(&shapes[3]);
+
+	world_begin();
+	connected(&f, "c");
+	send_next(&f, CLIENT, ACK, "\xc0\x00", 2);
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	out_clear();
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT] - 2, f.seq[BROKER], "\xc0\x00", 2); /* old */
+	CHECK_EQ(sent(0, 0)->v.tcp_flags, MQT_TCP_ACK);
+	CHECK_EQ(sent(0, 0)->v.ack, f.seq[CLIENT]);
+	send_next(&f, CLIENT, ACK, "\xc0\x00", 2);
+	CHECK_EQ(sent(0, 1)->v.tcp_flags, RST_ACK);
+	CHECK_EQ(sent(0, 1)->v.seq, f.seq[BROKER]);
+	release(&f);
+	world_end();
+}
+
+static void
+test_stepdown_of_a_newcomer_refuses_it(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	tcp_open(&f);
+	mqtt_open(&f, "c");
+	out_clear();
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	CHECK_DOWN(&f, MQT_REASON_KICKED);
+	check_stepdown_done();
+	CHECK_EQ(COUNT(INJECTED_CONNACK), 1);
+	tell(&f, MQT_MSG_GRANT, 0);
+	CHECK_EQ(next_message().type, MQT_MSG_RETURN);
+	release(&f);
+	world_end();
+}
+
+/* --- kills, slots, unknown messages ------------------------------------------------------------ */
+
+static void
+test_killed_channel_lets_nothing_out(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	connected(&f, "c");
+	CHECK(kill_channel(&f));
+	send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+	CHECK_DOWN(&f, MQT_REASON_KILLED);
+	CHECK_EQ(COUNT(KILLED_SEEN), 1);
+	for (unsigned i = 0; i < w.n_out; i++)
+		CHECK_EQ(w.out[i].v.tcp_flags, RST_ACK);
+	CHECK_EQ(n_sent(0) > 0 && n_sent(1) > 0, 1);
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	CHECK_EQ(next_message().result, -ENOENT);
+	out_clear();
+	send_next(&f, CLIENT, ACK, "\xc0\x00", 2);
+	CHECK_EQ(n_sent(1), 0);
+	CHECK_EQ(n_sent(0), 1);
+	release(&f);
+	world_end();
+}
+
+static void
+test_kill_between_verdict_and_tx_withholds_the_packet(void)
+{
+	struct flow f = flow_new();
+	struct mqt_packet *p = &w.batch[0];
+
+	world_begin();
+	connected(&f, "c");
+	mqt_role_worker_assert();
+	w.batching = true;
+	send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+	mqt_conns_input(w.conns, p, w.n_batch);
+	w.n_batch = 0;
+	w.batching = false;
+	CHECK(kill_channel(&f));
+	flush();
+	CHECK_EQ(w.n_out, 0);
+	CHECK_EQ(COUNT(TX_KILLED), 1);
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_DISCARD);
+	CHECK_DOWN(&f, MQT_REASON_KILLED);
+	check_stepdown_done();
+	release(&f);
+	world_end();
+}
+
+static void
+test_killed_newcomer_returns_its_grant(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	tcp_open(&f);
+	mqtt_open(&f, "c");
+	CHECK(kill_channel(&f));
+	out_clear();
+	tell(&f, MQT_MSG_GRANT, 0);
+	CHECK_DOWN(&f, MQT_REASON_KILLED);
+	CHECK_EQ(next_message().type, MQT_MSG_RETURN);
+	for (unsigned i = 0; i < w.n_out; i++)
+		CHECK_EQ(w.out[i].v.tcp_flags, RST_ACK);
+	release(&f);
+	world_end();
+}
+
+static void
+test_slots_rest_after_release_and_are_reused_in_turn(void)
+{
+	struct flow f[3], g;
+
+	world_config();
+	w.config.limits.max_connections = 3;
+	world_start();
+	for (unsigned i = 0; i < 3; i++) {
+		f[i] = flow_new();
+		connected(&f[i], "c");
+		CHECK_EQ(mqt_chan_id_slot(f[i].chan), i);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned k = (i + 1) % 3; /* 1, 2, 0 */
+
+		send_next(&f[k], CLIENT, RST_ACK, NULL, 0);
+		CHECK_DOWN(&f[k], MQT_REASON_CLIENT_RESET);
+		if (k != 2)
+			release(&f[k]);
+	}
+	g = flow_new();
+	tcp_open(&g);
+	CHECK_EQ(COUNT(TABLE_FULL), 1); /* they rest */
+	advance(SEC + 100 * MS);
+	CHECK_EQ(in_state(MQT_CONN_FREE), 2);
+	CHECK_EQ(in_state(MQT_CONN_RELEASING), 1); /* not released */
+	for (unsigned i = 0; i < 2; i++) {
+		g = flow_new();
+		connected(&g, "c");
+		CHECK_EQ(mqt_chan_id_slot(g.chan), i == 0 ? 1 : 0);
+		CHECK_EQ(mqt_chan_id_gen(g.chan), mqt_chan_id_gen(f[0].chan) + 1);
+		free(g.info);
+	}
+	g = flow_new();
+	tcp_open(&g);
+	CHECK_EQ(COUNT(TABLE_FULL), 2);
+	release(&f[2]);
+	advance(2 * SEC);
+	CHECK_EQ(in_state(MQT_CONN_FREE), 1);
+	world_end();
+}
+
+static void
+test_messages_to_nobody_are_answered_and_counted(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	f.chan = mqt_chan_id_make(0, 3, 5, 1);
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	CHECK_EQ(next_message().result, -ENOENT);
+	tell(&f, MQT_MSG_GRANT, 0);
+	CHECK_EQ(next_message().type, MQT_MSG_RETURN);
+	tell(&f, MQT_MSG_RELEASE, 0);
+	CHECK_EQ(COUNT(UNEXPECTED_MSG), 2);
+	world_end();
+}
+
+static void
+test_refuse_that_crosses_down_is_the_release(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	tcp_open(&f);
+	mqtt_open(&f, "c");
+	send_next(&f, CLIENT, RST_ACK, NULL, 0);
+	CHECK_DOWN(&f, MQT_REASON_CLIENT_RESET);
+	out_clear();
+	tell(&f, MQT_MSG_REFUSE, MQT_REASON_SUPERSEDED);
+	CHECK_EQ(w.n_out, 0);
+	advance(2 * SEC);
+	CHECK_EQ(in_state(MQT_CONN_FREE), 64);
+	world_end();
+}
+
+/* --- streams at random ------------------------------------------------------------------------- */
+
+static uint32_t
+rnd(uint32_t n)
+{
+	static uint64_t x = 88172645463325252ull;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (uint32_t)(x >> 33) % n;
+}
+
+/* What one end has got, by stream offset. */
+struct receiver {
+	uint8_t bytes[8192], have[8192];
+	uint32_t base, upto;
+};
+
+static void
+receive(struct receiver *r, uint16_t port)
+{
+	for (unsigned i = 0; i < w.n_out; i++) {
+		const struct out *o = &w.out[i];
+		uint8_t buf[2048];
+
+		if (o->port != port || o->v.payload_len == 0)
+			continue;
+		payload_of(o, buf);
+		for (uint32_t k = 0; k < o->v.payload_len; k++) {
+			uint32_t at = o->v.seq + k - r->base;
+
+			CHECK(at < sizeof(r->bytes));
+			CHECK(!r->have[at] || r->bytes[at] == buf[k]);
+			r->bytes[at] = buf[k];
+			r->have[at] = 1;
+		}
+	}
+	while (r->have[r->upto])
+		r->upto++;
+}
+
+/* Both streams in random pieces, reordered and repeated, until both ends have all. */
+static void
+random_run(const struct shape *shape)
+{
+	struct flow f = flow_of(shape);
+	uint8_t stream[2][4096];
+	size_t len[2], connect;
+	struct receiver got[2] = { 0 };
+	uint32_t base[2];
+	unsigned n_msgs[2] = { 1 + rnd(10), 1 + rnd(10) }, rounds = 0;
+	bool opened = false, granted = false;
+
+	connect = len[CLIENT] = connect_packet(stream[CLIENT], 4096, f.version, "random");
+	len[BROKER] = connack_packet(stream[BROKER], 4096, f.version, 0);
+	for (unsigned side = 0; side < 2; side++)
+		for (unsigned i = 0; i < n_msgs[side]; i++)
+			len[side] += publish_packet(stream[side] + len[side], 4096 - len[side],
+					f.version, rnd(300));
+	world_config();
+	w.config.limits.parked_per_flow = 5;
+	w.config.limits.reorder_per_flow = 4;
+	world_start();
+	tcp_open(&f);
+	out_clear();
+	base[CLIENT] = got[BROKER].base = f.seq[CLIENT];
+	base[BROKER] = got[CLIENT].base = f.seq[BROKER];
+	while ((got[BROKER].upto < len[CLIENT] || got[CLIENT].upto < len[BROKER]) &&
+			rounds++ < 20000) {
+		unsigned side = rnd(2);
+		uint32_t acked = got[!side].upto, at, n;
+
+		/* the broker speaks when it has read CONNECT */
+		if (side == BROKER && got[BROKER].upto < connect)
+			side = CLIENT, acked = got[BROKER].upto;
+		at = acked + rnd(rnd(4) ? 40 : 400);
+		if (at >= len[side])
+			at = acked;
+		n = 1 + rnd(rnd(4) ? 10 : 500);
+		if (at + n > len[side])
+			n = (uint32_t)len[side] - at;
+		send_at(&f, (int)side, ACK, base[side] + at, base[!side] + got[side].upto,
+				stream[side] + at, n);
+		receive(&got[CLIENT], 0);
+		receive(&got[BROKER], 1);
+		out_clear();
+		if (!opened) {
+			struct mqt_msg msg = next_message();
+
+			opened = msg.type == MQT_MSG_OPEN;
+			f.chan = msg.chan;
+			f.info = msg.info;
+			CHECK_EQ(got[CLIENT].upto, 0);
+		} else if (!granted && rnd(20) == 0) {
+			CHECK_EQ(got[CLIENT].upto, 0);
+			tell(&f, MQT_MSG_GRANT, 0);
+			granted = true;
+		}
+	}
+	CHECK_EQ(got[BROKER].upto, len[CLIENT]);
+	CHECK_EQ(got[CLIENT].upto, len[BROKER]);
+	CHECK_MEM(got[BROKER].bytes, stream[CLIENT], len[CLIENT]);
+	CHECK_MEM(got[CLIENT].bytes, stream[BROKER], len[BROKER]);
+	CHECK(granted);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_PKT), 1 + n_msgs[CLIENT]);
+	CHECK_EQ(slot_counter(&f, MQT_SEND_PKT), 1 + n_msgs[BROKER]);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_MSG), n_msgs[CLIENT]);
+	CHECK_EQ(slot_counter(&f, MQT_SEND_MSG), n_msgs[BROKER]);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_OCT), len[CLIENT]);
+	CHECK_EQ(slot_counter(&f, MQT_SEND_OCT), len[BROKER]);
+	CHECK_EQ(COUNT(ANOMALY_FRAMING) + COUNT(ANOMALY_GAP) + COUNT(OPAQUE) + COUNT(CONFLICT), 0);
+	free(f.info);
+	world_end();
+}
+
+static void
+test_random_segments_arrive_whole_and_are_followed(void)
+{
+	for (unsigned i = 0; i < 200; i++)
+		random_run(&shapes[i % RTE_DIM(shapes)]);
+}
+
+#define TEST(name)                                                                                 \
+	{                                                                                          \
+#name, name                                                                        \
+	}
+
+int
+main(void)
+{
+	CU_TestInfo begin[] = {
+		TEST(test_connection_begins_at_the_clients_ack),
+		TEST(test_ack_of_a_wrong_number_makes_no_connection),
+		TEST(test_syn_flood_takes_no_slot_and_presses_out_the_oldest),
+		TEST(test_flow_made_in_a_burst_is_found_in_it),
+		TEST(test_midstream_and_other_ports_pass),
+		TEST(test_full_table_passes_or_resets_as_the_listener_says),
+		TEST(test_no_handshake_left_makes_the_flow_opaque),
+		TEST(test_multipath_is_opaque_when_both_speak_it),
+		TEST(test_syn_payload_counts_once_acknowledged),
+		TEST(test_forged_syn_changes_nothing),
+		TEST(test_forged_syn_beside_a_handshake_changes_nothing),
+		TEST(test_synack_of_a_new_syn_ends_the_old_incarnation),
+		TEST(test_repeated_syn_of_the_living_flow_is_no_new_one),
+		TEST(test_new_incarnation_begins_while_the_old_one_closes),
+		CU_TEST_INFO_NULL,
+	};
+	CU_TestInfo open[] = {
+		TEST(test_connack_waits_for_grant),
+		TEST(test_streams_cut_anywhere_mean_the_same),
+		TEST(test_what_is_not_mqtt_passes_and_is_counted_by_kind),
+		TEST(test_refusing_connack_passes_without_a_channel),
+		TEST(test_auth_passes_before_connack),
+		TEST(test_broker_that_speaks_first_is_opaque),
+		TEST(test_client_ids_make_digests),
+		TEST(test_no_connack_in_time_makes_the_flow_opaque),
+		TEST(test_connect_behind_a_gap_is_not_forwarded),
+		TEST(test_reordering_is_bounded),
+		TEST(test_no_two_versions_of_a_connect_byte_pass),
+		TEST(test_wrong_checksum_and_window_have_no_effect_before_connack),
+		TEST(test_client_cannot_blind_the_tracker_by_false_acks),
+		TEST(test_what_follows_connack_is_parked_in_order),
+		TEST(test_rst_behind_connack_keeps_its_place),
+		TEST(test_parking_is_bounded_by_flow_and_worker),
+		TEST(test_newcomer_that_dies_is_down_and_returns_its_grant),
+		TEST(test_client_that_half_closed_before_connack_ends_once_granted),
+		TEST(test_superseded_newcomer_gets_a_refusal_and_its_broker_a_disconnect),
+		TEST(test_newcomer_without_room_passes_or_is_refused),
+		CU_TEST_INFO_NULL,
+	};
+	CU_TestInfo life[] = {
+		TEST(test_traffic_is_counted),
+		TEST(test_reordered_segments_leave_at_once_and_are_counted),
+		TEST(test_gap_inside_a_body_needs_no_holding),
+		TEST(test_acknowledged_unseen_bytes_end_following_but_not_identity),
+		TEST(test_second_connect_and_broken_framing_keep_identity),
+		TEST(test_idle_flow_is_forgotten),
+		TEST(test_end_of_a_flow_is_down_once_with_its_reason),
+		TEST(test_half_closed_flow_lingers_for_a_limit),
+		TEST(test_fin_behind_a_gap_counts_when_it_is_filled),
+		TEST(test_rst_ends_the_flow_only_where_the_receiver_can_take_it),
+		TEST(test_random_segments_arrive_whole_and_are_followed),
+		CU_TEST_INFO_NULL,
+	};
+	CU_TestInfo closing[] = {
+		TEST(test_v5_client_gets_disconnect_and_fin),
+		TEST(test_others_get_rst_at_both_numbers),
+		TEST(test_closed_flow_passes_nothing_and_answers_by_rst),
+		TEST(test_closing_is_tried_again_until_silent),
+		TEST(test_new_data_after_our_fin_is_reset),
+		TEST(test_stepdown_of_a_newcomer_refuses_it),
+		TEST(test_killed_channel_lets_nothing_out),
+		TEST(test_kill_between_verdict_and_tx_withholds_the_packet),
+		TEST(test_killed_newcomer_returns_its_grant),
+		TEST(test_slots_rest_after_release_and_are_reused_in_turn),
+		TEST(test_messages_to_nobody_are_answered_and_counted),
+		TEST(test_refuse_that_crosses_down_is_the_release),
+		CU_TEST_INFO_NULL,
+	};
+	CU_SuiteInfo suites[] = {
+		{ "begin", NULL, NULL, NULL, NULL, begin },
+		{ "open", NULL, NULL, NULL, NULL, open },
+		{ "life", NULL, NULL, NULL, NULL, life },
+		{ "closing", NULL, NULL, NULL, NULL, closing },
+		CU_SUITE_INFO_NULL,
+	};
+	char prefix[48];
+	char *argv[] = { (char[]){ "test" }, (char[]){ "--no-huge" }, (char[]){ "--no-shconf" },
+		(char[]){ "-m" }, (char[]){ "256" }, (char[]){ "--no-pci" },
+		(char[]){ "--no-telemetry" }, (char[]){ "--log-level=lib.eal:4" }, prefix, NULL };
+
+	snprintf(prefix, sizeof(prefix), "--file-prefix=mqtconn%d", (int)getpid());
+	if (rte_eal_init(9, argv) < 0)
+		return 2;
+	pool = rte_pktmbuf_pool_create(
+			"p", N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (!pool)
+		return 2;
+	return check_run(suites);
+}
