@@ -48,6 +48,7 @@ struct mqt_workers_params {
 	const uint16_t *port_ids; /* DPDK port ids, 2 * n_pairs, outside and inside in turn; copied */
 	const char *name;         /* unique prefix for named DPDK objects */
 	int socket_id;
+	unsigned mailbox_ring; /* messages a mailbox's ring holds, a power of two; 0: 4096 */
 };
 
 /**

@@ -347,7 +347,7 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 	w->tx.arg = w;
 	w->tx.counters = w->counters.v;
 	atomic_init(&w->lcore, LCORE_ID_ANY);
-	w->mailbox = mqt_mailbox_create(MAILBOX_RING);
+	w->mailbox = mqt_mailbox_create(params->mailbox_ring ? params->mailbox_ring : MAILBOX_RING);
 	if (!w->mailbox)
 		return -errno;
 	cp.mailbox = w->mailbox;

@@ -3,8 +3,8 @@
 /*
  * The invariants of the simulation.
  *
- * After each step, in the maps: at most one live channel a client id (I1); a channel that appears
- * has a later stamp than every earlier one of its client id (I2); sizes are what a walk counts
+ * After each step, in the maps: at most one live channel a client id (I1); none is
+ * discarded for one with an older stamp (I2); sizes are what a walk counts
  * (I6); each row is found by its id and by its client (I5); events have no gap and a client's
  * `connected` never follows another `connected` of it (I8).
  * On the wire: once a CONNACK has been released, not one byte of an older flow of the same client
@@ -22,8 +22,10 @@
 
 struct key {
 	struct mqt_digest digest;
-	uint64_t stamp_ns;
-	mqt_chan_id chan;      /* newest seen */
+	mqt_chan_id live; /* after the step before, with its stamp */
+	uint64_t live_stamp_ns;
+	mqt_chan_id newcomer; /* the last for whom a channel was discarded, and that one's stamp */
+	uint64_t discarded_stamp_ns;
 	mqt_chan_id connected; /* by the events */
 };
 
@@ -74,14 +76,11 @@ check_row(struct sim_world *w, const struct mqt_chan *c, bool live)
 	if (!anonymous(c)) {
 		struct key *k = key_of(w, &info->digest);
 
-		if (k->chan != c->id && c->stamp_ns > k->stamp_ns) {
-			k->chan = c->id;
-			k->stamp_ns = c->stamp_ns;
-		} else if (k->chan != c->id && live) {
-			sim_fail(w, "I2",
-					"channel %" PRIx64
-					" is live with an older stamp than %" PRIx64,
-					c->id, k->chan);
+		if (live && k->newcomer == c->id && k->discarded_stamp_ns > c->stamp_ns)
+			sim_fail(w, "I2", "a newer channel was discarded for %" PRIx64, c->id);
+		if (live) {
+			k->live = c->id;
+			k->live_stamp_ns = c->stamp_ns;
 		}
 		n = mqt_cm_lookup(sim_tracker_cm(w), info->domain, mqt_info_clientid(info),
 				info->clientid_len, found, 16);
@@ -133,7 +132,7 @@ check_events(struct sim_world *w)
 	uint64_t missed;
 
 	while (mqt_event_ring_read(sim_tracker_events(w), &state.event_seq, &ev, &missed)) {
-		struct mqt_digest digest = { { ev.domain, 0 } };
+		struct mqt_digest digest;
 		struct key *k;
 
 		if (w->trace >= 0)
@@ -149,8 +148,7 @@ check_events(struct sim_world *w)
 					ev.seq);
 		if ((ev.flags & (MQT_INFO_ANONYMOUS | MQT_INFO_ASSIGNED)) || ev.clientid_len > 7)
 			continue;
-		/* a key of its own beside the digests of the maps: domain and id as they are */
-		memcpy(&digest.word[1], ev.clientid, ev.clientid_len);
+		digest = sim_tracker_digest(w, ev.domain, ev.clientid, ev.clientid_len);
 		k = key_of(w, &digest);
 		if (ev.type == MQT_EVENT_CONNECTED) {
 			if (k->connected)
@@ -164,6 +162,9 @@ check_events(struct sim_world *w)
 						"%" PRIx64 " disconnected, connected was %" PRIx64,
 						ev.chan, k->connected);
 			k->connected = MQT_CHAN_NONE;
+		} else if (ev.type == MQT_EVENT_DISCARDED && ev.other && ev.chan == k->live) {
+			k->newcomer = ev.other;
+			k->discarded_stamp_ns = k->live_stamp_ns;
 		}
 	}
 }
@@ -171,8 +172,8 @@ check_events(struct sim_world *w)
 void
 sim_check_step(struct sim_world *w)
 {
-	check_maps(w);
 	check_events(w);
+	check_maps(w);
 }
 
 /* --- the wire ------------------------------------------------------------------------------------ */

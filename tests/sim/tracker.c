@@ -177,6 +177,8 @@ sim_tracker_start(struct sim_world *w)
 	workers.hash_key = &t->key;
 	workers.pool = t->pool;
 	workers.port_ids = t->port_ids;
+	/* every other seed with rings that are always full: everything goes through the outbox */
+	workers.mailbox_ring = w->seed % 8 < 4 ? 0 : 2;
 	t->workers = mqt_workers_create(&workers);
 	return t->workers ? make_manager(t) : -1;
 }
@@ -348,11 +350,17 @@ sim_tracker_kick(struct sim_world *w, unsigned domain, unsigned clientid, bool d
 		abort();
 	c->tracker = t;
 	c->cmd.type = discard ? MQT_CM_DISCARD : MQT_CM_KICK;
-	c->cmd.digest = mqt_digest_client(&t->key, (uint16_t)domain, NULL, sim_clientids[clientid],
-			strlen(sim_clientids[clientid]));
+	c->cmd.digest = sim_tracker_digest(
+			w, domain, sim_clientids[clientid], strlen(sim_clientids[clientid]));
 	c->cmd.done = command_done;
 	t->commands++;
 	mqt_cm_submit(t->cm, &c->cmd);
+}
+
+struct mqt_digest
+sim_tracker_digest(struct sim_world *w, unsigned domain, const void *clientid, size_t len)
+{
+	return mqt_digest_client(&w->tracker->key, (uint16_t)domain, NULL, clientid, len);
 }
 
 struct mqt_cm *
