@@ -91,7 +91,6 @@ cm_chan_insert(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_
 	if (info->flags & MQT_INFO_ASSIGNED)
 		cm_broker_seen(cm, &info->broker);
 	mqt_registry_registered(cm->registry, &info->digest, id);
-	cm_gauges_update(cm);
 	return row;
 }
 
@@ -160,6 +159,7 @@ mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64
 	row = cm_chan_insert(cm, id, info, stamp_ns, epoch);
 	if (!row)
 		return -rte_errno;
+	cm_gauges_update(cm);
 	cm_announce(cm, MQT_EVENT_CONNECTED, MQT_REASON_NONE, id, info, epoch, NULL);
 	return 0;
 }

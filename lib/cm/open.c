@@ -361,6 +361,7 @@ admit(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
 		return false;
 	if (lock->stepped)
 		cm_lock_retire(cm, lock);
+	cm_gauges_update(cm); /* one that took another's place is not one more */
 	return true;
 }
 

@@ -21,7 +21,7 @@
  * say what the channel is.
  */
 
-#define LOOKS_A_TURN 65536 /* slots */
+#define LOOKS_A_TURN 8192 /* slots; each may be a cache miss */
 
 static bool
 heartbeat_fresh(struct mqt_cm *cm, struct cm_owner *owner) MQT_REQUIRES(mqt_role_control)

@@ -71,14 +71,16 @@ struct rig {
 	struct mqt_maps *maps;
 	struct mqt_event_ring *events;
 	struct mqt_cm *cm;
+	struct mqt_registry reg;
 	struct rig_owner owners[RIG_MAX_OWNERS];
 	unsigned n_owners;
 	uint64_t now_ns;
 	uint64_t event_cursor;
 	unsigned msg_no;
 	unsigned n_opens, n_conns;
-	unsigned bad;    /* what a worker would never expect */
-	char story[512]; /* of rig_story() */
+	unsigned bad;       /* what a worker would never expect */
+	char story[512];    /* of rig_story() */
+	char registry[512]; /* calls of the registry, as "+A -A" */
 };
 
 static uint64_t
@@ -92,6 +94,14 @@ rig_wall(void *arg)
 {
 	return ((struct rig *)arg)->now_ns + 1600000000 * MQT_NS_PER_SEC;
 }
+
+static void rig_registered(void *arg, const struct mqt_digest *digest, mqt_chan_id id);
+static void rig_unregistered(void *arg, const struct mqt_digest *digest, mqt_chan_id id);
+
+static const struct mqt_registry_ops rig_registry_ops = {
+	.registered = rig_registered,
+	.unregistered = rig_unregistered,
+};
 
 struct rig_params {
 	unsigned n_owners;
@@ -124,6 +134,7 @@ rig_create(struct rig_params p)
 	rig->clock = (struct mqt_clock){ rig_mono, rig_wall, rig };
 	if (mqt_hash_key_init(&rig->key) < 0)
 		abort();
+	rig->reg = (struct mqt_registry){ &rig_registry_ops, rig };
 	rig->maps = mqt_maps_create(&mp);
 	rig->events = mqt_event_ring_create(1u << 13);
 	rig->n_owners = p.n_owners;
@@ -146,7 +157,7 @@ rig_create(struct rig_params p)
 			.hash_key = &rig->key,
 			.maps = rig->maps,
 			.events = rig->events,
-			.registry = mqt_registry_local(),
+			.registry = &rig->reg,
 			.owners = owners,
 			.n_owners = p.n_owners,
 	});
@@ -531,6 +542,27 @@ rig_label(struct rig *rig, mqt_chan_id id)
 	const struct rig_conn *conn = id == MQT_CHAN_NONE ? NULL : rig_conn_of(rig, id);
 
 	return conn ? conn->label : '.';
+}
+
+static void
+rig_registry_call(struct rig *rig, char what, mqt_chan_id id)
+{
+	size_t n = strlen(rig->registry);
+
+	if (n < sizeof(rig->registry) - 8)
+		sprintf(rig->registry + n, "%s%c%c", n ? " " : "", what, rig_label(rig, id));
+}
+
+static void
+rig_registered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
+{
+	rig_registry_call(arg, '+', id);
+}
+
+static void
+rig_unregistered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
+{
+	rig_registry_call(arg, '-', id);
 }
 
 /*

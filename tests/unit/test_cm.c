@@ -110,6 +110,7 @@ test_second_open_discards_the_first_before_its_grant(void)
 	CHECK_EQ(rig_counter(rig, MQT_C_STEPDOWN_OK), 1);
 	CHECK_EQ(rig_counter(rig, MQT_C_DISCARDED), 1);
 	CHECK_STR(rig_story(rig), "*A1 +A1 -A1:discarded dA1>B *B2 +B2>A");
+	CHECK_STR(rig->registry, "+A +B -A"); /* readers never see no channel (R9) */
 	rig_check_end(rig);
 }
 
@@ -168,6 +169,38 @@ test_of_simultaneous_opens_only_the_newest_is_granted(void)
 	CHECK_EQ(old->n_stepdowns, 1);
 	CHECK(rig_live(rig, c[5]));
 	CHECK_EQ(rig_counter(rig, MQT_C_SUPERSEDED), N - 1);
+	rig_check_end(rig);
+}
+
+static void
+test_of_simultaneous_first_opens_only_the_newest_is_registered(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_conn *a, *b, *c;
+
+	a = rig_open(rig, 0, (struct rig_open){ .clientid = "a", .stamp_ns = RIG_T0 + 1 });
+	b = rig_open(rig, 1, (struct rig_open){ .clientid = "a", .stamp_ns = RIG_T0 + 3 });
+	c = rig_open(rig, 0, (struct rig_open){ .clientid = "a", .stamp_ns = RIG_T0 + 2 });
+	rig_settle(rig);
+	CHECK_EQ(a->n_refusals, 1);
+	CHECK_EQ(b->n_grants, 1);
+	CHECK_EQ(c->n_refusals, 1);
+	CHECK_EQ(rig_counter(rig, MQT_C_STEPDOWNS), 0);
+	CHECK_STR(rig_story(rig), "sA0>C sC0>B *B1 +B1");
+	rig_check_end(rig);
+}
+
+static void
+test_opens_are_served_in_the_order_of_their_stamps(void)
+{
+	struct rig *rig = rig_create(small);
+
+	rig_open(rig, 0, (struct rig_open){ .clientid = "a", .stamp_ns = RIG_T0 + 3 });
+	rig_open(rig, 1, (struct rig_open){ .clientid = "b", .stamp_ns = RIG_T0 + 1 });
+	rig_open(rig, 0, (struct rig_open){ .clientid = "c", .stamp_ns = RIG_T0 + 2 });
+	rig_turn(rig, 1);
+	CHECK_STR(rig_story(rig), "*B1 +B1 *C1 +C1 *A1 +A1");
+	rig_settle(rig);
 	rig_check_end(rig);
 }
 
@@ -1069,6 +1102,48 @@ test_bouncing_client_does_not_fill_the_queue(void)
 	rig_check_end(rig);
 }
 
+/* Opens a client and has it confirmed. */
+static struct rig_conn *
+open_now(struct rig *rig, const char *id)
+{
+	struct rig_conn *conn = rig_open(rig, 0, (struct rig_open){ .clientid = id });
+
+	if (!conn)
+		abort();
+	return conn;
+}
+
+static void
+test_queue_full_of_finished_entries_loses_no_down(void)
+{
+	struct rig *rig = rig_create((struct rig_params){ 1, 64, 4, 64 });
+	static const char *const ids[] = { "a", "b", "c", "d" };
+	struct rig_conn *c[4];
+
+	rig->config.limits.down_slice = 1;
+	for (unsigned i = 0; i < 4; i++)
+		c[i] = open_now(rig, ids[i]);
+	rig_settle(rig);
+	for (unsigned i = 0; i < 4; i++)
+		rig_end(rig, c[i]);
+	rig_turn(rig, 1); /* unregisters a; b, c, d wait in a queue of four */
+	c[0] = open_now(rig, "a");
+	c[2] = open_now(rig, "c");
+	c[3] = open_now(rig, "d");
+	rig_turn(rig, 1); /* finishes c, d; unregisters b; the entries of c, d are stale */
+	rig_poll_all(rig);
+	rig_end(rig, c[0]);
+	rig_end(rig, c[2]);
+	rig_end(rig, c[3]);
+	rig_turn(rig, 1); /* three more: one too many */
+	CHECK_EQ(rig_sizes(rig).live, 0);
+	rig_settle(rig);
+	CHECK_EQ(rig_sizes(rig).channels, 0);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(c[i]->n_releases, 1);
+	rig_check_end(rig);
+}
+
 /* --- room --------------------------------------------------------------------------------------- */
 
 static const struct rig_params two_clients = { 2, 4096, 2, 256 };
@@ -1192,6 +1267,31 @@ test_newcomers_wait_for_a_row_in_order(void)
 	CHECK_EQ(d->n_grants, 1);
 	CHECK_EQ(a->n_stepdowns, 1);
 	CHECK_EQ(rig_sizes(rig).channels, 2);
+	rig->event_cursor = mqt_event_ring_last(rig->events);
+	rig_check_end(rig);
+}
+
+static void
+test_newcomers_that_die_give_their_row_back(void)
+{
+	struct rig *rig = rig_create(two_clients);
+	struct rig_conn *a = rig_connect(rig, 0, id_a);
+	uint32_t n_rows = rig_sizes(rig).free + 2;
+	struct rig_conn *last;
+
+	for (uint32_t i = 0; i < n_rows; i++) {
+		struct rig_conn *b = rig_open(rig, 1, id_a);
+
+		rig_turn(rig, 1); /* a row is set aside, the old one is asked */
+		rig_end(rig, b);
+		rig_turn(rig, 1);
+		rig_settle(rig);
+		a = rig_connect(rig, 0, id_a);
+		if (!rig_live(rig, a))
+			break;
+	}
+	last = rig_connect(rig, 1, id_a);
+	CHECK(rig_live(rig, last));
 	rig->event_cursor = mqt_event_ring_last(rig->events);
 	rig_check_end(rig);
 }
@@ -1355,6 +1455,24 @@ test_lookup_finds_assigned_ids_under_their_brokers(void)
 }
 
 static void
+test_lookup_compares_the_id_in_full(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_conn *a = rig_conn_make(rig, 0, &id_a);
+	const struct mqt_chan *out[1];
+
+	/* a collision of digests, made by hand */
+	mqt_role_control_assert();
+	rig->n_opens++;
+	a->info->digest = mqt_digest_client(&rig->key, 0, NULL, "x", 1);
+	CHECK_EQ(mqt_cm_register(rig->cm, a->id, a->info, 5), 0);
+	mqt_rcu_read_lock();
+	CHECK_EQ(mqt_cm_lookup(rig->cm, 0, "x", 1, out, 1), 0);
+	mqt_rcu_read_unlock();
+	rig_check_end(rig);
+}
+
+static void
 test_walks_and_traffic(void)
 {
 	struct rig *rig = rig_create(small);
@@ -1396,11 +1514,13 @@ static void
 test_gauges_keep_their_greatest_value(void)
 {
 	struct rig *rig = rig_create(small);
-	struct rig_conn *a = rig_connect(rig, 0, id_a);
 	struct mqt_cm_gauge g[MQT_CM_N_GAUGES];
+	struct rig_conn *a;
 
+	rig_connect(rig, 0, id_a);
 	rig_connect(rig, 0, (struct rig_open){ 0 });
 	rig_connect(rig, 0, (struct rig_open){ 0 });
+	a = rig_connect(rig, 1, id_a); /* takes its own place: not one more */
 	rig_end(rig, a);
 	rig_settle(rig);
 	mqt_cm_gauges(rig->cm, g);
@@ -1449,6 +1569,8 @@ static CU_TestInfo open_tests[] = {
 	T(second_open_discards_the_first_before_its_grant),
 	T(old_row_stays_until_the_new_one_is_there),
 	T(of_simultaneous_opens_only_the_newest_is_granted),
+	T(of_simultaneous_first_opens_only_the_newest_is_registered),
+	T(opens_are_served_in_the_order_of_their_stamps),
 	T(newer_open_during_stepdown_supersedes_the_current),
 	T(open_older_than_the_registered_is_superseded),
 	T(open_older_than_a_disconnected_row_is_granted),
@@ -1496,6 +1618,7 @@ static CU_TestInfo down_tests[] = {
 	T(second_down_is_unknown),
 	T(storm_of_downs_does_not_hold_up_an_open),
 	T(bouncing_client_does_not_fill_the_queue),
+	T(queue_full_of_finished_entries_loses_no_down),
 	CU_TEST_INFO_NULL,
 };
 
@@ -1505,6 +1628,7 @@ static CU_TestInfo room_tests[] = {
 	T(full_maps_wait_for_what_is_on_its_way_out),
 	T(nobody_steps_down_for_a_newcomer_without_a_row),
 	T(newcomers_wait_for_a_row_in_order),
+	T(newcomers_that_die_give_their_row_back),
 	T(full_rings_lose_nothing),
 	CU_TEST_INFO_NULL,
 };
@@ -1518,6 +1642,7 @@ static CU_TestInfo orphan_tests[] = {
 
 static CU_TestInfo query_tests[] = {
 	T(lookup_finds_assigned_ids_under_their_brokers),
+	T(lookup_compares_the_id_in_full),
 	T(walks_and_traffic),
 	T(gauges_keep_their_greatest_value),
 	T(create_rejects_what_cannot_work),
