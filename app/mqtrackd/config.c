@@ -352,13 +352,28 @@ load_node(struct load *l)
 	return ret;
 }
 
+/* The kernel's interface of a virtual device ("net_tap0,iface=a"). @return its length, 0: none. */
+static size_t
+interface_of(const char *device, const char **name)
+{
+	const char *key = strstr(device, ",iface=");
+
+	*name = key ? key + strlen(",iface=") : "";
+	return strcspn(*name, ",");
+}
+
 /* Whether two devices are one: what follows a comma is only how it is made. */
 static bool
 same_device(const char *a, const char *b)
 {
-	size_t len = strcspn(a, ",");
+	size_t len = strcspn(a, ","), a_len, b_len;
+	const char *a_iface, *b_iface;
 
-	return len == strcspn(b, ",") && strncmp(a, b, len) == 0;
+	if (len == strcspn(b, ",") && strncmp(a, b, len) == 0)
+		return true;
+	a_len = interface_of(a, &a_iface);
+	b_len = interface_of(b, &b_iface);
+	return a_len > 0 && a_len == b_len && strncmp(a_iface, b_iface, a_len) == 0;
 }
 
 static int
@@ -373,8 +388,7 @@ check_device(struct load *l, const char *path, const char *device, unsigned i, b
 		if (k == i && is_inside)
 			twice = same_device(pair->outside, device);
 		if (twice)
-			return fail(l, path, "device '%.*s' is in use by another port",
-					(int)strcspn(device, ","), device);
+			return fail(l, path, "device '%s' is in use by another port", device);
 	}
 	return 0;
 }

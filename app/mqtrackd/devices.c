@@ -82,10 +82,10 @@ make(const char *name, const char *user_args, unsigned n_queues, char *err, size
 	if (ret == 0)
 		return 0;
 	snprintf(err, err_size,
-			"device '%s' cannot be made with '%s': %s. Does the interface exist in "
-			"this network namespace, and may this process open it (CAP_NET_RAW, "
-			"CAP_NET_ADMIN)?",
-			name, args, rte_strerror(-ret));
+			"device '%s' cannot be made with '%s'; the lines above say why. Is there "
+			"such a driver, does the interface exist in this network namespace, and "
+			"may this process open it (CAP_NET_RAW, CAP_NET_ADMIN)?",
+			name, args);
 	return ret;
 }
 

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_common.h>
+
 /* Memory EAL is given, a rough upper bound; without huge pages only what is touched costs. */
 #define BASE_MB          96
 #define MBUF_BYTES       2560
@@ -31,6 +33,9 @@ static const char *const pci_options[] = { "-a", "--allow", "-b", "--block", "--
 static const char *const lcore_options[] = { "-l", "-c", "--lcores", NULL };
 static const char *const prefix_options[] = { "--file-prefix", NULL };
 static const char *const log_options[] = { "--log-level", NULL };
+
+/* What EAL says at each start though nothing is wrong. */
+static const char *const quiet[] = { "lib.eal:notice", "lib.telemetry:warning" };
 
 /* Whether the user gave one of these options. */
 static bool
@@ -153,8 +158,9 @@ add_missing(struct eal_args *args, const struct mqt_config *cfg, int argc, char 
 		ret = add_lcores(args);
 	if (ret == 0 && !has_option(argc, argv, prefix_options))
 		ret = add(args, "--file-prefix=mqtrack-%d", (int)getpid());
-	if (ret == 0 && !has_option(argc, argv, log_options))
-		ret = add(args, "--log-level=lib.eal:notice");
+	for (size_t i = 0; i < RTE_DIM(quiet) && !has_option(argc, argv, log_options); i++)
+		if (ret == 0)
+			ret = add(args, "--log-level=%s", quiet[i]);
 	return ret;
 }
 

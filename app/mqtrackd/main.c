@@ -116,6 +116,7 @@ remove_runtime_dir(void)
 static int
 eal_start(struct daemon *d)
 {
+	long n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	int ret;
 
 	ret = eal_args_make(&d->config, d->eal_argc, d->eal_argv, &d->eal_args);
@@ -125,12 +126,18 @@ eal_start(struct daemon *d)
 	rte_openlog_stream(stderr);
 	if (rte_eal_init(d->eal_args.argc, d->eal_args.argv) < 0) {
 		eal_args_free(&d->eal_args);
-		return complain("EAL did not start: %s. The lines above say more; "
-				"'mqtrackd --help' tells the options it is given",
-				rte_strerror(rte_errno));
+		return complain("EAL did not start; the lines above say why. Huge pages, where "
+				"wanted, are made by 'sysctl vm.nr_hugepages=512'; 'mqtrackd "
+				"--help' "
+				"tells which options it adds");
 	}
 	snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
 	d->n_workers = rte_lcore_count() - 1;
+	if (d->config.poll == MQT_POLL_BUSY && rte_lcore_count() > n_cpus)
+		DAEMON_LOG(WARNING,
+				"poll: busy with %u lcores on %ld CPUs: each spins while "
+				"another waits for its CPU. Use adaptive, or fewer workers\n",
+				rte_lcore_count(), n_cpus);
 	if (d->n_workers >= 1 && d->n_workers <= MQT_MAX_WORKERS)
 		return 0;
 	if (d->n_workers == 0)
@@ -443,7 +450,7 @@ run(struct daemon *d)
 			return EXIT_FAILURE;
 		}
 	}
-	fprintf(stderr, "mqtrackd: ready, %u workers, %u port pairs, control socket %s\n",
+	fprintf(stderr, "mqtrackd: ready, workers %u, port pairs %u, control socket %s\n",
 			d->n_workers, d->config.n_pairs, d->config.control.socket);
 	run_control(d);
 	stop_modules(d, n);
@@ -473,7 +480,7 @@ usage(FILE *out)
 	      "  no -a, -b          -a <each PCI device in FILE>, else --no-pci\n"
 	      "  no -l, --lcores    the main lcore, which is the control lcore, and one worker\n"
 	      "  no --file-prefix   --file-prefix=mqtrack-<process id>\n"
-	      "  no --log-level     --log-level=lib.eal:notice\n"
+	      "  no --log-level     what EAL says at every start is left out\n"
 	      "Each lcore but the main one is a worker.\n",
 			out);
 }

@@ -196,6 +196,11 @@ static const struct {
 			"2: ports[0].outside: is longer than 63 bytes" },
 	{ "device on both sides", "ports:\n  - outside: a,x=1\n    inside: a\n",
 			"3: ports[0].inside: device 'a' is in use by another port" },
+	{ "interface on both sides",
+			"ports:\n  - outside: net_af_packet0,iface=x,qpairs=1\n"
+			"    inside: net_af_packet1,framecnt=64,iface=x\n",
+			"3: ports[0].inside: device 'net_af_packet1,framecnt=64,iface=x' is in use "
+			"by another port" },
 	{ "device in two pairs",
 			"ports:\n  - {outside: a, inside: b}\n  - {outside: c, inside: b}\n",
 			"3: ports[1].inside: device 'b' is in use by another port" },

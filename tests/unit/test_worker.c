@@ -209,10 +209,15 @@ suite_init(void)
 static int
 suite_clean(void)
 {
+	char dir[256];
+
 	mqt_port_stop(port_ids[0]);
 	mqt_port_stop(port_ids[1]);
 	rte_mempool_free(pool);
-	return rte_eal_cleanup();
+	snprintf(dir, sizeof(dir), "%s", rte_eal_get_runtime_dir());
+	if (rte_eal_cleanup() != 0)
+		return -1;
+	return rmdir(dir);
 }
 
 static struct mqt_workers *
