@@ -97,8 +97,9 @@ client_next(struct client *client, int timeout_ms, json_t **message)
 	json_error_t error;
 	char *end = NULL;
 
-	memmove(client->line, client->line + client->taken, client->len - client->taken);
 	client->len -= client->taken;
+	if (client->taken && client->len)
+		memmove(client->line, client->line + client->taken, client->len);
 	client->taken = 0;
 	while (!end) {
 		if (client->len > scanned)

@@ -101,8 +101,10 @@ table_create(struct print_table *table)
 		const struct print_column *c = &table->columns[i];
 		size_t width = table->width[i] ? table->width[i] : c->min_width;
 
-		if (!scols_table_new_column(
-				    tb, c->heading, (double)width, c->right ? SCOLS_FL_RIGHT : 0))
+		int flags = (c->right ? SCOLS_FL_RIGHT : 0) | (width ? SCOLS_FL_STRICTWIDTH : 0);
+
+		/* strict: at least so wide, whatever is in it */
+		if (!scols_table_new_column(tb, c->heading, (double)width, flags))
 			out_of_memory();
 	}
 	return tb;
@@ -184,7 +186,7 @@ const struct print_column print_event_columns[] = {
 	{ .heading = "EVENT", .key = "type", .min_width = 15 },
 	{ .heading = "CLIENT ID", .key = "clientid", .cell = cell_event_client, .min_width = 23 },
 	{ .heading = "ADDRESS", .key = "peer", .min_width = 21 },
-	{ .heading = "BROKER", .key = "broker", .min_width = 15 },
+	{ .heading = "BROKER", .key = "broker", .min_width = 21 },
 	{ .heading = "REASON", .key = "reason", .min_width = 17 },
 	{ .heading = "CHANNEL", .key = "channel", .min_width = 19 },
 	{ .heading = "OTHER", .key = "other", .min_width = 19 },

@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * mqtrackctl, the program, against a control socket in this process: exit status, output, and what
+ * it says where something is wrong. The program's path is the first argument.
+ */
+#include "check.h"
+#include "ctl_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define N(array) (sizeof(array) / sizeof((array)[0]))
+#define MAX_ARGS 16
+#define OUTPUT   (1u << 20)
+#define ESC      "\x1b"
+#define TOO_LONG 60000 /* ms until a program counts as stuck */
+
+static const char *program;
+
+/* What a run of the program gave. */
+struct run {
+	int status;
+	char out[OUTPUT], err[OUTPUT];
+};
+
+static struct run run; /* large, one at a time */
+
+static void
+append(char *text, int fd, bool *open)
+{
+	size_t len = strlen(text);
+	ssize_t n = read(fd, text + len, OUTPUT - 1 - len);
+
+	if (n > 0)
+		text[len + (size_t)n] = '\0';
+	*open = n > 0;
+}
+
+/* Runs the program in @p locale with --socket and these arguments; the tracker goes on meanwhile. */
+static void
+run_in(struct tracker *t, const char *locale, const char *const *args)
+{
+	char lc[64], *env[] = { lc, NULL };
+	const char *argv[MAX_ARGS + 4] = { program, "--socket", t->config.control.socket };
+	int out[2], err[2], n = 3, waited = 0;
+	bool out_open = true, err_open = true;
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+
+	for (int i = 0; args[i] && i < MAX_ARGS; i++)
+		argv[n++] = args[i];
+	snprintf(lc, sizeof(lc), "LC_ALL=%s", locale);
+	memset(&run, 0, sizeof(run));
+	CHECK(pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, err[1], STDERR_FILENO);
+	CHECK_EQ(posix_spawn(&pid, program, &actions, NULL, (char *const *)(uintptr_t)argv, env),
+			0);
+	posix_spawn_file_actions_destroy(&actions);
+	close(out[1]);
+	close(err[1]);
+	while ((out_open || err_open) && waited < TOO_LONG) {
+		struct pollfd fds[] = { { .fd = out_open ? out[0] : -1, .events = POLLIN },
+			{ .fd = err_open ? err[0] : -1, .events = POLLIN } };
+
+		waited += poll(fds, 2, 1) == 0;
+		if (fds[0].revents)
+			append(run.out, out[0], &out_open);
+		if (fds[1].revents)
+			append(run.err, err[0], &err_open);
+		if (t->cm)
+			tracker_step(t);
+	}
+	CHECK(waited < TOO_LONG);
+	if (waited >= TOO_LONG)
+		kill(pid, SIGKILL);
+	close(out[0]);
+	close(err[0]);
+	CHECK(waitpid(pid, &run.status, 0) == pid);
+	run.status = WIFEXITED(run.status) ? WEXITSTATUS(run.status) : 128;
+}
+
+#define RUN(t, ...) run_in(t, "C.UTF-8", (const char *const[]){ __VA_ARGS__, NULL })
+
+static bool
+has(const char *text, const char *part)
+{
+	bool found = strstr(text, part) != NULL;
+
+	if (!found)
+		printf("\n    no \"%s\" in: %s\n", part, text);
+	return found;
+}
+
+static void
+start(struct tracker *t)
+{
+	tracker_init(t);
+	tracker_start(t);
+}
+
+/* --- usage --------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	const char *args[6];
+	const char *says;
+} wrong[] = {
+	{ "no command", { NULL }, "a command is missing" },
+	{ "unknown command", { "frobnicate" }, "unknown command \"frobnicate\"" },
+	{ "command that steers", { ESC "[31m" }, "\"\\x1b[31m\"" },
+	{ "unknown option", { "clients", "--bogus" }, "unknown option \"--bogus\"" },
+	{ "unknown letter", { "clients", "-Q" }, "unknown option" },
+	{ "no argument", { "clients", "--limit" }, "argument is missing for \"--limit\"" },
+	{ "no number", { "clients", "--limit", "x" }, "\"x\"" },
+	{ "negative", { "clients", "--limit", "-1" }, "\"-1\"" },
+	{ "none", { "clients", "--limit", "0" }, "\"0\"" },
+	{ "too large", { "events", "--since", "99999999999999999999" }, "9999" },
+	{ "not its option", { "stats", "--limit", "1" }, "stats does not take --limit" },
+	{ "no id", { "show" }, "an ID is missing for \"show\"" },
+	{ "two ids", { "kick", "a", "b" }, "one operand too many: \"b\"" },
+	{ "an id for none", { "stats", "a" }, "one operand too many: \"a\"" },
+	{ "channel and domain", { "kick", "--channel", "--domain", "d", "x" }, "--channel" },
+};
+
+static void
+test_wrong_usage_is_2_and_says_what(void)
+{
+	struct tracker t;
+
+	start(&t);
+	for (size_t i = 0; i < N(wrong); i++) {
+		check_row = wrong[i].name;
+		run_in(&t, "C.UTF-8", wrong[i].args);
+		CHECK_EQ(run.status, 2);
+		CHECK(has(run.err, wrong[i].says));
+		CHECK(has(run.err, "--help"));
+		CHECK_STR(run.out, "");
+	}
+	check_row = "";
+	tracker_stop(&t);
+}
+
+static void
+test_help_is_there_for_all_and_each(void)
+{
+	static const char *const commands[] = { "clients", "show", "kick", "discard", "lookup",
+		"stats", "workers", "events", "info" };
+	struct tracker t;
+
+	start(&t);
+	RUN(&t, "--help");
+	CHECK_EQ(run.status, 0);
+	CHECK_STR(run.err, "");
+	for (size_t i = 0; i < N(commands); i++)
+		CHECK(has(run.out, commands[i]));
+	for (size_t i = 0; i < N(commands); i++) {
+		check_row = commands[i];
+		RUN(&t, commands[i], "--help");
+		CHECK_EQ(run.status, 0);
+		CHECK(has(run.out, commands[i]));
+		CHECK(has(run.out, "--socket PATH"));
+		CHECK_EQ(strstr(run.out, "--limit") != NULL, i == 0);
+	}
+	check_row = "";
+	RUN(&t, "--version");
+	CHECK_EQ(run.status, 0);
+	CHECK_STR(run.out, "mqtrackctl " MQT_VERSION "\n");
+	tracker_stop(&t);
+}
+
+static void
+test_daemon_out_of_reach_is_2_and_says_what_to_do(void)
+{
+	struct tracker t;
+
+	start(&t);
+	mqt_ctl_stop(t.ctl);
+	t.ctl = NULL;
+	RUN(&t, "stats");
+	CHECK_EQ(run.status, 2);
+	CHECK(has(run.err, "cannot reach mqtrackd at "));
+	CHECK(has(run.err, t.config.control.socket));
+	CHECK(has(run.err, "is it running? give its socket with --socket"));
+	CHECK_STR(run.out, "");
+	tracker_stop(&t);
+}
+
+static void
+test_refusal_is_1_and_in_the_daemons_words(void)
+{
+	struct tracker t;
+	struct peer p;
+
+	tracker_init(&t);
+	t.config.control.max_clients = 1;
+	tracker_start(&t);
+	peer_open(&p, &t);
+	CHECK_EQ(peer_error(&p, "stats.get", NULL), 0);
+	RUN(&t, "stats");
+	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "too many control connections"));
+	peer_close(&p);
+	tracker_stop(&t);
+}
+
+static void
+test_unknown_domain_is_refused(void)
+{
+	struct tracker t;
+
+	start(&t);
+	RUN(&t, "clients", "--domain", "nowhere" ESC "[m");
+	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "unknown domain \"nowhere\\x1b[m\""));
+	tracker_stop(&t);
+}
+
+/* --- clients --------------------------------------------------------------------------------- */
+
+static size_t
+n_lines(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+static void
+test_clients_lists_all_pages_or_the_limit(void)
+{
+	static const struct {
+		const char *args[6];
+		size_t n;
+	} rows[] = {
+		{ { "clients" }, 1203 },
+		{ { "clients", "--limit", "5" }, 5 },
+		{ { "clients", "--limit", "1000" }, 1000 },
+		{ { "clients", "--limit", "1001" }, 1001 },
+		{ { "clients", "--limit=5000" }, 1203 },
+		{ { "clients", "--clientid", "c7" }, 1 },
+		{ { "clients", "--clientid", "6337", "--hex" }, 1 },
+		{ { "clients", "--clientid", "nobody" }, 0 },
+		{ { "clients", "--domain", "default", "-n", "3" }, 3 },
+	};
+	struct tracker t;
+
+	start(&t);
+	for (int i = 0; i < 1203; i++) {
+		char id[32];
+
+		snprintf(id, sizeof(id), "c%d", i);
+		tracker_open_id(&t, id);
+	}
+	for (size_t i = 0; i < N(rows); i++) {
+		const char *args[8];
+		json_t *result, *clients;
+		size_t n = 0;
+
+		check_row = rows[i].args[2] ? rows[i].args[2] : rows[i].args[0];
+		run_in(&t, "C.UTF-8", rows[i].args);
+		CHECK_EQ(run.status, 0);
+		CHECK_STR(run.err, "");
+		CHECK_EQ(n_lines(run.out), rows[i].n ? rows[i].n + 1 : 0);
+		CHECK_EQ(strstr(run.out, "CLIENT ID") != NULL, rows[i].n > 0);
+		/* the same as JSON */
+		while (rows[i].args[n]) {
+			args[n] = rows[i].args[n];
+			n++;
+		}
+		args[n++] = "--json";
+		args[n] = NULL;
+		run_in(&t, "C.UTF-8", args);
+		CHECK_EQ(run.status, 0);
+		result = json_loads(run.out, 0, NULL);
+		clients = json_object_get(result, "clients");
+		CHECK(json_is_array(clients));
+		CHECK_EQ(json_array_size(clients), rows[i].n);
+		CHECK(json_object_get(result, "cursor") != NULL);
+		json_decref(result);
+	}
+	check_row = "";
+	tracker_stop(&t);
+}
+
+static void
+test_show_tells_all_of_one_client(void)
+{
+	struct tracker t;
+	mqt_chan_id chan;
+	char text[MQT_CHAN_STRLEN];
+	json_t *result;
+
+	start(&t);
+	chan = tracker_open(&t, &(struct client_spec){ .id = "meter-1", .username = "joe" });
+	mqt_chan_id_format(chan, text);
+	RUN(&t, "show", "meter-1");
+	CHECK_EQ(run.status, 0);
+	CHECK(has(run.out, "meter-1"));
+	CHECK(has(run.out, "joe"));
+	CHECK(has(run.out, text));
+	CHECK(strstr(run.out, "expiry_interval") == NULL);
+	RUN(&t, "show", "--channel", text);
+	CHECK_EQ(run.status, 0);
+	CHECK(has(run.out, "meter-1"));
+	RUN(&t, "show", "--json", "meter-1");
+	CHECK_EQ(run.status, 0);
+	result = json_loads(run.out, 0, NULL);
+	CHECK_EQ(json_array_size(json_object_get(result, "clients")), 1);
+	json_decref(result);
+	RUN(&t, "show", "nobody");
+	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "unknown client"));
+	CHECK_STR(run.out, "");
+	RUN(&t, "show", "--channel", "00-00-000fff-000001");
+	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "unknown channel"));
+	RUN(&t, "show", "--channel", "nonsense");
+	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "channel is an id like"));
+	tracker_stop(&t);
+}
+
+static void
+test_kick_and_discard_tell_the_outcome(void)
+{
+	static const char *const commands[] = { "kick", "discard" };
+	struct tracker t;
+
+	start(&t);
+	for (size_t i = 0; i < N(commands); i++) {
+		mqt_chan_id chan = tracker_open_id(&t, "-a"); /* looks like an option */
+		char text[MQT_CHAN_STRLEN];
+
+		check_row = commands[i];
+		RUN(&t, commands[i], "--", "-a");
+		CHECK_EQ(run.status, 0);
+		CHECK(has(run.out, mqt_chan_id_format(chan, text)));
+		CHECK(has(run.out, "stepped_down"));
+		tracker_settle(&t);
+		RUN(&t, commands[i], "--", "-a");
+		CHECK_EQ(run.status, 1);
+		CHECK(has(run.err, "unknown client \"-a\""));
+		CHECK_STR(run.out, "");
+		RUN(&t, commands[i], "--json", "nobody");
+		CHECK_EQ(run.status, 1);
+		CHECK(has(run.out, "\"n_channels\":0"));
+		chan = tracker_open_id(&t, "b");
+		RUN(&t, commands[i], "-c", mqt_chan_id_format(chan, text));
+		CHECK_EQ(run.status, 0);
+		tracker_settle(&t);
+		RUN(&t, commands[i], "-c", text);
+		CHECK_EQ(run.status, 1);
+		CHECK(has(run.err, "unknown channel"));
+	}
+	check_row = "";
+	tracker_stop(&t);
+}
+
+static void
+test_lookup_tells_where(void)
+{
+	struct tracker t;
+	mqt_chan_id chan;
+	char text[MQT_CHAN_STRLEN];
+
+	start(&t);
+	chan = tracker_open_id(&t, "a");
+	RUN(&t, "lookup", "a");
+	CHECK_EQ(run.status, 0);
+	CHECK(has(run.out, mqt_chan_id_format(chan, text)));
+	CHECK(has(run.out, "connected"));
+	RUN(&t, "lookup", "nobody");
+	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "unknown client \"nobody\""));
+	tracker_stop(&t);
+}
+
+/* --- what must not reach a terminal ------------------------------------------------------------ */
+
+static bool
+is_clean(const char *text)
+{
+	for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+		if ((*s < 0x20 && *s != '\n') || *s == 0x7f)
+			return false;
+		if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f) /* C1 */
+			return false;
+		if (s[0] == 0xe2 && s[1] == 0x80 && s[2] == 0xae) /* right-to-left override */
+			return false;
+	}
+	return true;
+}
+
+static const struct {
+	const char *name;
+	const char *id, *arg; /* arg: as given on the command line; NULL: the same */
+	size_t len;
+	const char *shown, *shown_ascii;
+} nasty[] = {
+	{ "escape", ESC "[2J" ESC "]0;x\a", NULL, 10, "\\x1b[2J\\x1b]0;x\\x07",
+			"\\x1b[2J\\x1b]0;x\\x07" },
+	{ "line feed", "a\nb", NULL, 3, "a\\x0ab", "a\\x0ab" },
+	{ "delete", "a\x7f", NULL, 2, "a\\x7f", "a\\x7f" },
+	{ "c1",
+			"a\xc2\x9b"
+			"2J",
+			NULL, 5, "a\\xc2\\x9b2J", "a\\xc2\\x9b2J" },
+	{ "override",
+			"a\xe2\x80\xae"
+			"b",
+			NULL, 5, "a\\xe2\\x80\\xaeb", "a\\xe2\\x80\\xaeb" },
+	{ "not utf-8", "\xff\xfe", NULL, 2, "\\xff\\xfe", "\\xff\\xfe" },
+	{ "backslash", "a\\x1b", NULL, 5, "a\\\\x1b", "a\\\\x1b" },
+	{ "letters", "z\xc3\xa4hler", NULL, 7, "z\xc3\xa4hler", "z\\xc3\\xa4hler" },
+	{ "tag", "a\xf3\xa0\x81\x81", NULL, 5, "a\\xf3\\xa0\\x81\\x81", "a\\xf3\\xa0\\x81\\x81" },
+	{ "NUL", "a\0b", "610062", 3, "a\\x00b", "a\\x00b" },
+};
+
+static void
+check_nasty(struct tracker *t, size_t i, const char *command)
+{
+	const char *arg = nasty[i].arg ? nasty[i].arg : nasty[i].id;
+	const char *hex = nasty[i].arg ? "--hex" : "--";
+	const char *args[] = { command, hex, arg, NULL };
+
+	run_in(t, "C.UTF-8", args);
+	CHECK_EQ(run.status, 0);
+	CHECK(is_clean(run.out) && is_clean(run.err));
+}
+
+static void
+test_client_ids_cannot_steer_the_terminal(void)
+{
+	struct tracker t;
+
+	start(&t);
+	for (size_t i = 0; i < N(nasty); i++) {
+		mqt_chan_id chan = tracker_open(&t,
+				&(struct client_spec){ .id = nasty[i].id,
+						.id_len = nasty[i].len,
+						.username = nasty[i].id });
+		char text[MQT_CHAN_STRLEN];
+
+		check_row = nasty[i].name;
+		RUN(&t, "clients");
+		CHECK_EQ(run.status, 0);
+		CHECK(is_clean(run.out));
+		CHECK(has(run.out, nasty[i].shown));
+		run_in(&t, "C", (const char *const[]){ "clients", NULL });
+		CHECK(is_clean(run.out));
+		CHECK(has(run.out, nasty[i].shown_ascii));
+		check_nasty(&t, i, "show");
+		check_nasty(&t, i, "lookup");
+		RUN(&t, "clients", "--json");
+		CHECK(is_clean(run.out));
+		RUN(&t, "events", "--since", "0", "--count", "1");
+		CHECK_EQ(run.status, 0);
+		CHECK(is_clean(run.out));
+		RUN(&t, "events", "--since", "0", "--count", "1", "--json");
+		CHECK(is_clean(run.out));
+		/* by its channel, and unknown afterwards: the refusal quotes it */
+		RUN(&t, "kick", "-c", mqt_chan_id_format(chan, text));
+		CHECK_EQ(run.status, 0);
+		tracker_settle(&t);
+		RUN(&t, "kick", "--", nasty[i].id);
+		CHECK_EQ(run.status, 1);
+		CHECK(is_clean(run.err));
+	}
+	check_row = "";
+	tracker_stop(&t);
+}
+
+static void
+test_json_keeps_every_byte(void)
+{
+	struct tracker t;
+
+	start(&t);
+	for (size_t i = 0; i < N(nasty); i++) {
+		json_t *result, *client, *id, *hex;
+
+		check_row = nasty[i].name;
+		tracker_open(&t,
+				&(struct client_spec){ .id = nasty[i].id, .id_len = nasty[i].len });
+		RUN(&t, "clients", "--json", "--limit", "1");
+		result = json_loads(run.out, JSON_ALLOW_NUL, NULL);
+		client = json_array_get(json_object_get(result, "clients"), 0);
+		id = json_object_get(client, "clientid");
+		hex = json_object_get(client, "clientid_hex");
+		CHECK((id != NULL) != (hex != NULL));
+		if (id) {
+			CHECK_EQ(json_string_length(id), nasty[i].len);
+			CHECK_MEM(json_string_value(id), nasty[i].id, nasty[i].len);
+		} else {
+			CHECK_EQ(json_string_length(hex), 2 * nasty[i].len);
+		}
+		json_decref(result);
+		RUN(&t, "kick", nasty[i].arg ? "--hex" : "--",
+				nasty[i].arg ? nasty[i].arg : nasty[i].id);
+		CHECK_EQ(run.status, 0);
+		tracker_settle(&t);
+	}
+	check_row = "";
+	tracker_stop(&t);
+}
+
+/* --- the rest ---------------------------------------------------------------------------------- */
+
+static void
+test_stats_workers_and_info_print_tables_and_json(void)
+{
+	static const struct {
+		const char *command, *table, *key;
+	} rows[] = {
+		{ "stats", "live_connections.count", "gauges" },
+		{ "stats", "control.session_created", "control" },
+		{ "stats", "workers.rx_packets", "workers" },
+		{ "stats", "maps.capacity", "maps" },
+		{ "stats", "duplicates", "duplicates" },
+		{ "info", "version", "version" },
+		{ "info", "config.listeners.0.port", "config" },
+	};
+	struct tracker t;
+
+	start(&t);
+	tracker_open_id(&t, "a");
+	for (size_t i = 0; i < N(rows); i++) {
+		json_t *result;
+
+		check_row = rows[i].table;
+		RUN(&t, rows[i].command);
+		CHECK_EQ(run.status, 0);
+		CHECK(has(run.out, rows[i].table));
+		RUN(&t, rows[i].command, "--json");
+		CHECK_EQ(run.status, 0);
+		CHECK_EQ(n_lines(run.out), 1);
+		result = json_loads(run.out, 0, NULL);
+		CHECK(json_object_get(result, rows[i].key) != NULL);
+		json_decref(result);
+	}
+	check_row = "";
+	RUN(&t, "workers");
+	CHECK_EQ(run.status, 0);
+	RUN(&t, "workers", "--json");
+	CHECK_STR(run.out, "{\"workers\":[]}\n");
+	tracker_stop(&t);
+}
+
+static void
+test_events_follow_and_end(void)
+{
+	struct tracker t;
+	json_t *event;
+
+	tracker_init(&t);
+	t.config.limits.events = 4;
+	tracker_start(&t);
+	for (int i = 0; i < 5; i++)
+		tracker_close(&t, tracker_open_id(&t, "a"));
+	RUN(&t, "events", "--since", "0", "--count", "5");
+	CHECK_EQ(run.status, 0);
+	CHECK_EQ(n_lines(run.out), 6);
+	CHECK(has(run.out, "gap"));
+	CHECK(has(run.out, "were missed"));
+	CHECK(has(run.out, "client_disconnect"));
+	RUN(&t, "events", "--since", "0", "--count", "1", "--json");
+	CHECK_EQ(run.status, 0);
+	CHECK_EQ(n_lines(run.out), 1);
+	event = json_loads(run.out, 0, NULL);
+	CHECK_STR(json_string_value(json_object_get(event, "type")), "gap");
+	CHECK_EQ(json_integer_value(json_object_get(event, "first")), 1);
+	json_decref(event);
+	RUN(&t, "events", "--since", "1000000");
+	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "started again?"));
+	RUN(&t, "events", "--type", "nonsense");
+	CHECK_EQ(run.status, 1);
+	RUN(&t, "events", "--since", "6", "--type", "disconnected", "--count", "2", "--json");
+	CHECK(has(run.out, "\"type\":\"disconnected\""));
+	tracker_stop(&t);
+}
+
+static CU_TestInfo tests[] = {
+	{ "test_wrong_usage_is_2_and_says_what", test_wrong_usage_is_2_and_says_what },
+	{ "test_help_is_there_for_all_and_each", test_help_is_there_for_all_and_each },
+	{ "test_daemon_out_of_reach_is_2_and_says_what_to_do",
+			test_daemon_out_of_reach_is_2_and_says_what_to_do },
+	{ "test_refusal_is_1_and_in_the_daemons_words",
+			test_refusal_is_1_and_in_the_daemons_words },
+	{ "test_unknown_domain_is_refused", test_unknown_domain_is_refused },
+	{ "test_clients_lists_all_pages_or_the_limit", test_clients_lists_all_pages_or_the_limit },
+	{ "test_show_tells_all_of_one_client", test_show_tells_all_of_one_client },
+	{ "test_kick_and_discard_tell_the_outcome", test_kick_and_discard_tell_the_outcome },
+	{ "test_lookup_tells_where", test_lookup_tells_where },
+	{ "test_client_ids_cannot_steer_the_terminal", test_client_ids_cannot_steer_the_terminal },
+	{ "test_json_keeps_every_byte", test_json_keeps_every_byte },
+	{ "test_stats_workers_and_info_print_tables_and_json",
+			test_stats_workers_and_info_print_tables_and_json },
+	{ "test_events_follow_and_end", test_events_follow_and_end },
+	CU_TEST_INFO_NULL,
+};
+
+static CU_SuiteInfo suites[] = {
+	{ "mqtrackctl", NULL, NULL, NULL, NULL, tests },
+	CU_SUITE_INFO_NULL,
+};
+
+int
+main(int argc, char **argv)
+{
+	if (argc != 2 || access(argv[1], X_OK) < 0) {
+		fprintf(stderr, "usage: %s MQTRACKCTL\n", argv[0]);
+		return 2;
+	}
+	program = argv[1];
+	if (tracker_eal_init("mqtrackctl") < 0)
+		return 2;
+	return check_run(suites);
+}
