@@ -31,11 +31,11 @@ sim_app_start(struct sim_world *w, struct sim_flow *f)
 	}
 	f->anonymous = sim_clientids[f->clientid][0] == '\0';
 	f->released = f->tracked = f->ended = f->silent = false;
-	f->start_ns = w->now_ns;
+	f->keepalive = (uint16_t)(1 + w->stats.connects % 65535);
 
 	c.version = f->version;
 	c.clean_start = f->clean;
-	c.keepalive_sec = 60;
+	c.keepalive_sec = f->keepalive;
 	c.clientid.ptr = (const uint8_t *)sim_clientids[f->clientid];
 	c.clientid.len = (uint32_t)strlen(sim_clientids[f->clientid]);
 	sim_peer_connect(w, f);

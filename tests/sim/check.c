@@ -192,7 +192,7 @@ row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rc
 
 	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos)))
 		if (mqt_endpoint_equal(&c->info->peer, &f->ep[SIM_CLIENT]) &&
-				c->stamp_ns > f->start_ns &&
+				c->info->keepalive_sec == f->keepalive &&
 				(!newest || c->stamp_ns > newest->stamp_ns))
 			newest = c;
 	return newest;

@@ -135,12 +135,12 @@ step_down(struct sim_world *w, struct sim_flow *f, enum sim_end end)
 static void
 step_time(struct sim_world *w)
 {
-	unsigned kind = sim_below(&w->rng, 1000);
+	unsigned kind = sim_below(&w->rng, 5000);
 	uint64_t ns;
 
-	if (kind < 990)
+	if (kind < 4950)
 		ns = sim_below(&w->rng, 200) * MQT_NS_PER_US;
-	else if (kind < 999)
+	else if (kind < 4999)
 		ns = sim_below(&w->rng, 50) * MQT_NS_PER_MS;
 	else
 		ns = sim_below(&w->rng, 3000) * MQT_NS_PER_MS;

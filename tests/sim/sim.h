@@ -133,11 +133,11 @@ struct sim_flow {
 	bool anonymous; /* empty client id: outside uniqueness */
 
 	/* what the checks know of it */
-	bool released;     /* a CONNACK with success has left the tracker towards the client */
-	bool tracked;      /* it had a row then */
-	bool ended;        /* a FIN or RST of either end has passed */
-	bool silent;       /* a newer CONNACK of its client id has been released since */
-	uint64_t start_ns; /* of this incarnation */
+	bool released;      /* a CONNACK with success has left the tracker towards the client */
+	bool tracked;       /* it had a row then */
+	bool ended;         /* a FIN or RST of either end has passed */
+	bool silent;        /* a newer CONNACK of its client id has been released since */
+	uint16_t keepalive; /* no two incarnations have the same: finds the channel of this one */
 };
 
 /* --- the world --------------------------------------------------------------------------------- */
