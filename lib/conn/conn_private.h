@@ -157,6 +157,7 @@ struct embryo {
 	uint8_t used, answered; /* answered: a valid SYN/ACK came */
 	uint8_t ip6, client_low, pair;
 	uint8_t has_ts, has_wscale, mptcp; /* what both sides want so far */
+	uint8_t synack_data;               /* the SYN/ACK had payload: not followed */
 	uint8_t wscale[2];
 	uint8_t l2_len[2];
 	uint8_t l2[2][MQT_L2_MAX];

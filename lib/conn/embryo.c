@@ -269,6 +269,7 @@ learn_synack(struct embryo *e, const struct mqt_packet *p)
 	e->has_wscale = e->has_wscale && opt.has_wscale;
 	e->wscale[BROKER] = opt.wscale;
 	e->mptcp = e->mptcp && opt.mptcp;
+	e->synack_data = p->view.payload_len > 0;
 	keep_l2(e, BROKER, p);
 }
 
@@ -280,6 +281,8 @@ make_conn(struct mqt_conns *cs, struct embryo *e) MQT_REQUIRES(mqt_role_worker)
 
 	if (c && e->mptcp) {
 		conn_untracked(cs, c, MQT_W_OPAQUE_MPTCP);
+	} else if (c && e->synack_data) {
+		conn_untracked(cs, c, MQT_W_OPAQUE_SYN_DATA);
 	} else if (c && !handshake_begin(cs, c)) {
 		conn_untracked(cs, c, MQT_W_HANDSHAKE_FULL);
 	}

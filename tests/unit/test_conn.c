@@ -714,6 +714,27 @@ test_syn_payload_counts_once_acknowledged(void)
 	}
 }
 
+static void
+test_payload_in_a_synack_makes_the_flow_opaque(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	send_next(&f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	send_next(&f, BROKER, SYN_ACK, "hello", 5);
+	send_next(&f, CLIENT, ACK, NULL, 0);
+	CHECK_EQ(COUNT(CONNECTIONS), 0); /* its ACK is not that of the SYN/ACK alone */
+	send_next(&f, BROKER, ACK, "more", 4);
+	CHECK_EQ(n_sent(0), 2);
+	f = flow_new();
+	send_next(&f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	send_at(&f, BROKER, SYN_ACK, f.seq[BROKER]++, f.seq[CLIENT], "hello", 5);
+	send_next(&f, CLIENT, ACK, NULL, 0); /* the payload was not taken */
+	CHECK_EQ(COUNT(OPAQUE_SYN_DATA), 1);
+	CHECK_EQ(in_state(MQT_CONN_OPAQUE), 1);
+	world_end();
+}
+
 /* --- new incarnations (R17) -------------------------------------------------------------------- */
 
 static void
@@ -748,6 +769,7 @@ test_forged_syn_beside_a_handshake_changes_nothing(void)
 	send_next(&f, BROKER, SYN_ACK, NULL, 0);
 	for (uint32_t i = 1; i < 20; i++)
 		send_at(&f, CLIENT, MQT_TCP_SYN, 5555 * i, 0, NULL, 0);
+	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->embryos), 4); /* a flow */
 	send_next(&f, CLIENT, ACK, NULL, 0);
 	CHECK_EQ(COUNT(CONNECTIONS), 1);
 	world_end();
@@ -1299,6 +1321,8 @@ test_what_follows_connack_is_parked_in_order(void)
 	send_at(&f, BROKER, ACK, s, f.seq[CLIENT], buf, len); /* replaces */
 	send_at(&f, BROKER, FIN_ACK, s + 2 * (uint32_t)len, f.seq[CLIENT], NULL, 0);
 	CHECK_EQ(w.n_out, 0);
+	CHECK_EQ(COUNT(PARKED), 4);
+	send_at(&f, BROKER, ACK, s + 3, f.seq[CLIENT], buf + 3, 2); /* is there already */
 	CHECK_EQ(COUNT(PARKED), 4);
 	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->parked), 4);
 	buf[len - 1] ^= 1;
@@ -2090,10 +2114,11 @@ test_slots_rest_after_release_and_are_reused_in_turn(void)
 		if (k != 2)
 			release(&f[k]);
 	}
+	advance(500 * MS);
 	g = flow_new();
 	tcp_open(&g);
 	CHECK_EQ(COUNT(TABLE_FULL), 1); /* they rest */
-	advance(SEC + 100 * MS);
+	advance(600 * MS);
 	CHECK_EQ(in_state(MQT_CONN_FREE), 2);
 	CHECK_EQ(in_state(MQT_CONN_RELEASING), 1); /* not released */
 	for (unsigned i = 0; i < 2; i++) {
@@ -2143,6 +2168,51 @@ test_refuse_that_crosses_down_is_the_release(void)
 	CHECK_EQ(w.n_out, 0);
 	advance(2 * SEC);
 	CHECK_EQ(in_state(MQT_CONN_FREE), 64);
+	world_end();
+}
+
+static void
+test_empty_pool_delays_the_closing_segments(void)
+{
+	static struct rte_mbuf *all[N_MBUFS + 1];
+	struct flow f = flow_new();
+	unsigned n = 0;
+
+	world_begin();
+	connected(&f, "c");
+	while ((all[n] = rte_pktmbuf_alloc(pool)))
+		n++;
+	tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+	CHECK_DOWN(&f, MQT_REASON_KICKED);
+	check_stepdown_done();
+	CHECK_EQ(COUNT(NO_MBUF), 2);
+	CHECK_EQ(w.n_out, 0);
+	rte_pktmbuf_free_bulk(all, n);
+	advance(250 * MS);
+	CHECK_EQ(n_sent(0), 1);
+	CHECK_EQ(n_sent(1), 1);
+	release(&f);
+	world_end();
+}
+
+static uint16_t
+refuse_all(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
+{
+	return 0;
+}
+
+static void
+test_what_the_port_does_not_take_is_dropped_and_counted(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	connected(&f, "c");
+	w.tx.burst = refuse_all;
+	send_next(&f, CLIENT, ACK, "\xc0\x00", 2);
+	send_next(&f, BROKER, ACK, "\xd0\x00", 2);
+	CHECK_EQ(COUNT(TX_DROPPED), 2);
+	free(f.info);
 	world_end();
 }
 
@@ -2287,6 +2357,7 @@ main(void)
 		TEST(test_no_handshake_left_makes_the_flow_opaque),
 		TEST(test_multipath_is_opaque_when_both_speak_it),
 		TEST(test_syn_payload_counts_once_acknowledged),
+		TEST(test_payload_in_a_synack_makes_the_flow_opaque),
 		TEST(test_forged_syn_changes_nothing),
 		TEST(test_forged_syn_beside_a_handshake_changes_nothing),
 		TEST(test_synack_of_a_new_syn_ends_the_old_incarnation),
@@ -2344,6 +2415,8 @@ main(void)
 		TEST(test_slots_rest_after_release_and_are_reused_in_turn),
 		TEST(test_messages_to_nobody_are_answered_and_counted),
 		TEST(test_refuse_that_crosses_down_is_the_release),
+		TEST(test_empty_pool_delays_the_closing_segments),
+		TEST(test_what_the_port_does_not_take_is_dropped_and_counted),
 		CU_TEST_INFO_NULL,
 	};
 	CU_SuiteInfo suites[] = {
