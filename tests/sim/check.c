@@ -123,6 +123,8 @@ check_maps(struct sim_world *w)
 				gauges[0].count, gauges[3].count, n, n_live);
 	if (mqt_counter_get(&mqt_cm_counters(sim_tracker_cm(w))->v[MQT_C_DUPLICATES]))
 		sim_fail(w, "I1", "the manager itself has counted a duplicate");
+	if (sim_tracker_unexpected(w))
+		sim_fail(w, "R4", "a message that no state expects");
 }
 
 static void

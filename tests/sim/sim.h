@@ -212,6 +212,8 @@ void sim_tracker_grace(struct sim_world *w);
 void sim_tracker_kick(struct sim_world *w, unsigned domain, unsigned clientid, bool discard);
 struct mqt_digest sim_tracker_digest(
 		struct sim_world *w, unsigned domain, const void *clientid, size_t len);
+/* Messages that no state expected, on both sides. */
+uint64_t sim_tracker_unexpected(struct sim_world *w);
 struct mqt_cm *sim_tracker_cm(struct sim_world *w);
 const struct mqt_event_ring *sim_tracker_events(struct sim_world *w);
 const struct mqt_conns_gauges *sim_tracker_gauges(struct sim_world *w, unsigned worker);

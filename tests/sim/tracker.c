@@ -363,6 +363,27 @@ sim_tracker_digest(struct sim_world *w, unsigned domain, const void *clientid, s
 	return mqt_digest_client(&w->tracker->key, (uint16_t)domain, NULL, clientid, len);
 }
 
+static uint64_t
+worker_counter(struct sim_world *w, enum mqt_worker_counter c)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < SIM_WORKERS; i++) {
+		struct mqt_worker_view v;
+
+		mqt_worker_view(mqt_workers_at(w->tracker->workers, i), &v);
+		sum += mqt_counter_get(&v.counters->v[c]);
+	}
+	return sum;
+}
+
+uint64_t
+sim_tracker_unexpected(struct sim_world *w)
+{
+	return worker_counter(w, MQT_W_UNEXPECTED_MSG) +
+			mqt_counter_get(&mqt_cm_counters(w->tracker->cm)->v[MQT_C_UNEXPECTED_MSG]);
+}
+
 struct mqt_cm *
 sim_tracker_cm(struct sim_world *w)
 {
@@ -401,14 +422,8 @@ sim_tracker_print(struct sim_world *w)
 			printf("  control %s %" PRIu64 "\n", mqt_control_counter_name(i),
 					mqt_counter_get(&c->v[i]));
 	for (unsigned i = 0; i < MQT_W_N_COUNTERS; i++) {
-		uint64_t sum = 0;
+		uint64_t sum = worker_counter(w, (enum mqt_worker_counter)i);
 
-		for (unsigned k = 0; k < SIM_WORKERS; k++) {
-			struct mqt_worker_view v;
-
-			mqt_worker_view(mqt_workers_at(w->tracker->workers, k), &v);
-			sum += mqt_counter_get(&v.counters->v[i]);
-		}
 		if (sum)
 			printf("  worker %s %" PRIu64 "\n", mqt_worker_counter_name(i), sum);
 	}
