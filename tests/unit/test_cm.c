@@ -1118,7 +1118,7 @@ test_queue_full_of_finished_entries_loses_no_down(void)
 {
 	struct rig *rig = rig_create((struct rig_params){ 1, 64, 4, 64 });
 	static const char *const ids[] = { "a", "b", "c", "d" };
-	struct rig_conn *c[4];
+	struct rig_conn *c[4], *n[3];
 
 	rig->config.limits.down_slice = 1;
 	for (unsigned i = 0; i < 4; i++)
@@ -1127,15 +1127,17 @@ test_queue_full_of_finished_entries_loses_no_down(void)
 	for (unsigned i = 0; i < 4; i++)
 		rig_end(rig, c[i]);
 	rig_turn(rig, 1); /* unregisters a; b, c, d wait in a queue of four */
-	c[0] = open_now(rig, "a");
-	c[2] = open_now(rig, "c");
-	c[3] = open_now(rig, "d");
-	rig_turn(rig, 1); /* finishes c, d; unregisters b; the entries of c, d are stale */
+	n[0] = open_now(rig, "a");
+	n[1] = open_now(rig, "d");
+	n[2] = open_now(rig, "e");
+	/* finishes d, so its entry is stale; unregisters b; then there is room for e */
+	rig_turn(rig, 1);
 	rig_poll_all(rig);
-	rig_end(rig, c[0]);
-	rig_end(rig, c[2]);
-	rig_end(rig, c[3]);
-	rig_turn(rig, 1); /* three more: one too many */
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK_EQ(n[i]->n_grants, 1);
+		rig_end(rig, n[i]);
+	}
+	rig_turn(rig, 1); /* c, the stale one, and three more */
 	CHECK_EQ(rig_sizes(rig).live, 0);
 	rig_settle(rig);
 	CHECK_EQ(rig_sizes(rig).channels, 0);
