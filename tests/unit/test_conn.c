@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <rte_eal.h>
+#include <rte_errno.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -735,6 +736,56 @@ test_payload_in_a_synack_makes_the_flow_opaque(void)
 	world_end();
 }
 
+static void
+test_address_of_the_other_side_has_no_effect(void)
+{
+	struct flow f = flow_new();
+
+	world_begin();
+	connected(&f, "c");
+	/* a client that writes as the broker, from outside */
+	inject(build(&f, BROKER, RST_ACK, f.seq[BROKER], f.seq[CLIENT], NULL, 0), CLIENT);
+	CHECK_EQ(n_sent(0), 0);
+	CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+	CHECK_NO_MESSAGE();
+	free(f.info);
+	world_end();
+}
+
+static void
+test_sizes_follow_from_max_clients_and_the_pool(void)
+{
+	struct mqt_conns_params p = { .config = &w.config,
+		.clock = &w.clock,
+		.hash_key = &w.key,
+		.tx = &w.tx,
+		.pool = pool,
+		.counters = &w.counters,
+		.n_workers = 4,
+		.socket_id = SOCKET_ID_ANY,
+		.name = "sizes" };
+	struct mqt_conns *conns;
+
+	world_config();
+	w.config.limits.max_connections = 0;
+	w.config.limits.parked_per_worker = 0;
+	w.config.limits.max_clients = 4000;
+	world_start();
+	CHECK_EQ(mqt_conns_slots(w.conns).n, 4000 + 1000 + 1024);
+	p.mailbox = w.mailbox;
+	conns = mqt_conns_create(&p);
+	CHECK_EQ(mqt_conns_slots(conns).n, 1000 + 250 + 1024);
+	CHECK_EQ(mqt_conns_slots(conns).stride % 64, 0);
+	/* a name that is taken */
+	CHECK(mqt_conns_create(&p) == NULL);
+	CHECK(rte_errno != 0);
+	mqt_conns_destroy(conns);
+	mqt_conns_destroy(NULL);
+	CHECK_STR(mqt_conn_state_name(MQT_CONN_OPENING), "opening");
+	CHECK_STR(mqt_conn_state_name(MQT_CONN_N_STATES), "unknown");
+	world_end();
+}
+
 /* --- new incarnations (R17) -------------------------------------------------------------------- */
 
 static void
@@ -1153,6 +1204,30 @@ test_client_ids_make_digests(void)
 }
 
 static void
+test_what_connect_and_connack_say_is_in_the_info(void)
+{
+	struct flow f = flow_new();
+	struct mqt_mqtt_connect connect = { .version = 4,
+		.bridge = true,
+		.has_will = true,
+		.clientid = { (const uint8_t *)"b", 1 } };
+	struct mqt_mqtt_connack connack = { .session_present = true };
+	struct mqt_msg msg;
+	uint8_t buf[128];
+
+	world_begin();
+	tcp_open(&f);
+	send_next(&f, CLIENT, ACK, buf, mqt_mqtt_connect_encode(buf, sizeof(buf), &connect));
+	send_next(&f, BROKER, ACK, buf, mqt_mqtt_connack_encode(buf, sizeof(buf), 4, &connack));
+	msg = next_message();
+	CHECK_EQ(msg.type, MQT_MSG_OPEN);
+	CHECK_EQ(msg.info->flags, MQT_INFO_SESSION_PRESENT | MQT_INFO_HAS_WILL | MQT_INFO_BRIDGE);
+	CHECK_EQ(msg.info->keepalive_sec, 0);
+	free(msg.info);
+	world_end();
+}
+
+static void
 test_no_connack_in_time_makes_the_flow_opaque(void)
 {
 	struct flow f = flow_new();
@@ -1538,6 +1613,10 @@ test_traffic_is_counted(void)
 	CHECK_EQ(slot_counter(&f, MQT_SEND_PKT), 2);
 	CHECK_EQ(slot_counter(&f, MQT_RECV_CNT), 3);
 	CHECK_EQ(n_sent(1), 3);
+	send_at(&f, CLIENT, ACK, f.seq[CLIENT] + 70000, f.seq[BROKER], "\xc0\x00", 2);
+	CHECK_EQ(n_sent(1), 4);
+	CHECK_EQ(COUNT(OUT_OF_WINDOW), 1);
+	CHECK_EQ(slot_counter(&f, MQT_RECV_PKT), 3);
 	CHECK_EQ(n_sent(0), 1);
 	free(f.info);
 	world_end();
@@ -2574,6 +2653,8 @@ main(void)
 		TEST(test_multipath_is_opaque_when_both_speak_it),
 		TEST(test_syn_payload_counts_once_acknowledged),
 		TEST(test_payload_in_a_synack_makes_the_flow_opaque),
+		TEST(test_address_of_the_other_side_has_no_effect),
+		TEST(test_sizes_follow_from_max_clients_and_the_pool),
 		TEST(test_forged_syn_changes_nothing),
 		TEST(test_forged_syn_beside_a_handshake_changes_nothing),
 		TEST(test_synack_of_a_new_syn_ends_the_old_incarnation),
@@ -2589,6 +2670,7 @@ main(void)
 		TEST(test_auth_passes_before_connack),
 		TEST(test_broker_that_speaks_first_is_opaque),
 		TEST(test_client_ids_make_digests),
+		TEST(test_what_connect_and_connack_say_is_in_the_info),
 		TEST(test_no_connack_in_time_makes_the_flow_opaque),
 		TEST(test_connect_behind_a_gap_is_not_forwarded),
 		TEST(test_reordering_is_bounded),
