@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash disable=SC2034 # what is set here is used by those who source it
 # The laboratory of the demonstration and of the system tests: three network namespaces,
 #
 #   mqt-PID-cli            mqt-PID-trk              mqt-PID-brk
@@ -13,9 +14,7 @@
 LAB=mqt-$$
 NORTH=192.0.2.11 SOUTH=192.0.2.12 CLIENT=192.0.2.1
 NORTH6=2001:db8::11 SOUTH6=2001:db8::12 CLIENT6=2001:db8::1
-# The same on VLAN 100, where lab_vlan made it.
-NORTH_VLAN=198.51.100.11 CLIENT_VLAN=198.51.100.1
-LAB_DIR= LAB_SOCKET= LAB_TRACKER=
+LAB_DIR='' LAB_SOCKET='' LAB_TRACKER=''
 LAB_PIDS=()
 
 cli() { ip netns exec "$LAB-cli" "$@"; }
@@ -45,11 +44,11 @@ lab_sub() {
 lab_end() {
 	local pid=$1 signal=${2:-TERM} tries=0
 	kill -s "$signal" "$pid" 2>/dev/null
-	while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 300 ]; do
+	while kill -0 "$pid" 2>/dev/null; do
+		[ "$tries" != 300 ] || kill -s KILL "$pid"
 		sleep 0.05
 		tries=$((tries + 1))
 	done
-	kill -s KILL "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
 	LAB_STATUS=$?
 	lab_forget "$pid"
@@ -136,16 +135,6 @@ lab_wire() {
 	ip -n "$LAB-trk" link set "$3" up
 }
 
-# lab_vlan: VLAN 100 on both ends; call before a broker is to listen there.
-lab_vlan() {
-	ip -n "$LAB-cli" link add link c0 name c0.100 type vlan id 100
-	ip -n "$LAB-cli" address add "$CLIENT_VLAN/24" dev c0.100
-	ip -n "$LAB-cli" link set c0.100 up
-	ip -n "$LAB-brk" link add link b0 name b0.100 type vlan id 100
-	ip -n "$LAB-brk" address add "$NORTH_VLAN/24" dev b0.100
-	ip -n "$LAB-brk" link set b0.100 up
-}
-
 # lab_broker NAME ADDRESS...: a mosquitto of its own, that knows of no other.
 lab_broker() {
 	local name=$1 conf=$LAB_DIR/$1.conf address
@@ -185,10 +174,7 @@ lab_tracker() {
 		lcores+=,$i@${cpus[i % ${#cpus[@]}]}
 	done
 	lab_spawn trk mqtrackd "$MQT_BUILD/app/mqtrackd/mqtrackd" --lcores "${MQT_LCORES:-$lcores}" \
-		--file-prefix "$LAB" --no-huge --no-shconf --no-pci --no-telemetry -m 512 \
-		--vdev "net_af_packet0,iface=out0,qpairs=$workers,framecnt=4096" \
-		--vdev "net_af_packet1,iface=in0,qpairs=$workers,framecnt=4096" \
-		-- --config "$LAB_DIR/mqtrackd.yaml"
+		--file-prefix "$LAB" -- --config "$LAB_DIR/mqtrackd.yaml"
 	LAB_TRACKER=$LAB_PID
 	eventually 30 lab_tracker_settled
 	if ! ctl info >/dev/null 2>&1; then
@@ -207,8 +193,8 @@ lab_config() {
 	node:
 	  name: lab
 	ports:
-	  - outside: net_af_packet0
-	    inside: net_af_packet1
+	  - outside: net_af_packet0,iface=out0
+	    inside: net_af_packet1,iface=in0
 	brokers:
 	  - name: north
 	    address: $NORTH
@@ -218,6 +204,30 @@ lab_config() {
 	  socket: $LAB_SOCKET
 	$1
 	END
+}
+
+# lab_capture, lab_capture_end: packets as they arrive at the clients' interface. One capture has one
+# clock and one order for all connections.
+lab_capture() {
+	lab_spawn cli tcpdump tcpdump -i c0 -Q in -nn -U --immediate-mode -w "$LAB_DIR/c0.pcap"
+	LAB_CAPTURE=$LAB_PID
+	eventually 10 grep -q 'listening on' "$LAB_DIR/tcpdump.log"
+}
+
+lab_capture_end() {
+	sleep 0.3
+	lab_end "$LAB_CAPTURE" INT
+}
+
+# lab_order OLD-PORT NEW-PORT: what the capture says of a takeover over IPv4: a line "end TIME" for
+# the first FIN or RST that the older connection's client got, a line "connack TIME" for the first
+# CONNACK that the newcomer got, in the order in which they arrived.
+lab_order() {
+	tcpdump -nn -r "$LAB_DIR/c0.pcap" "(tcp dst port $1 and tcp[tcpflags] & (tcp-fin|tcp-rst) != 0)
+		or (tcp dst port $2 and tcp[((tcp[12] & 0xf0) >> 2)] = 0x20)" 2>/dev/null |
+		awk -v old="$CLIENT.$1:" -v new="$CLIENT.$2:" '
+			$5 == old && !ends++ { print "end", $1 }
+			$5 == new && !connacks++ { print "connack", $1 }'
 }
 
 # lab_down: removes everything; the exit status stays.

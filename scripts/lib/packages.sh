@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash disable=SC2034
 # The Debian packages that building, testing and the demonstration need. Sourced, after say.sh.
 
 MQT_PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config

@@ -60,6 +60,7 @@ class Client:
         self.buffer = bytearray()
         self.kept = []  # packets that came while another was waited for
         self.ids = 0
+        self.ended = None  # how, once the other side has ended it
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(TIMEOUT)
@@ -81,13 +82,17 @@ class Client:
         return body[1]
 
     def _fill(self, deadline):
+        if self.ended:
+            raise Closed(self.ended)
         try:
             self.sock.settimeout(max(0.001, deadline - time.monotonic()))
             data = self.sock.recv(1 << 16)
         except ConnectionResetError:
-            raise Closed("reset") from None
+            self.ended = "reset"
+            raise Closed(self.ended) from None
         if not data:
-            raise Closed("fin")
+            self.ended = "fin"
+            raise Closed(self.ended)
         self.buffer += data
 
     def receive(self, timeout=TIMEOUT):
@@ -120,7 +125,8 @@ class Client:
         try:
             self.sock.sendall(raw)
         except (ConnectionResetError, BrokenPipeError):
-            raise Closed("reset") from None
+            self.ended = self.ended or "reset"
+            raise Closed(self.ended) from None
 
     def wait_for(self, kind):
         """The body of the next packet of this type; the others are kept for receive()."""

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash disable=SC2034
 # What each system test begins with: a laboratory with two brokers, and words to judge by. Sourced.
 # Exit status: 0 passed, 77 the machine lacks something, else failed, with the logs on stderr.
 
@@ -39,34 +40,17 @@ expect_soon() {
 	expect "$what" eventually 10 "$@"
 }
 
-# py [NAMESPACE]: a Python program from stdin, in the clients' namespace or the one named; it can
-# import the modules beside this file.
+# py: a Python program from stdin, in the clients' namespace; it can import the modules beside this
+# file.
 py() {
-	ip netns exec "$LAB-${1:-cli}" env PYTHONPATH="$MQT_TOP/tests/system" \
+	cli env PYTHONPATH="$MQT_TOP/tests/system" \
 		PYTHONDONTWRITEBYTECODE=1 MQT_SOCKET="$LAB_SOCKET" NORTH=$NORTH SOUTH=$SOUTH \
-		NORTH6=$NORTH6 SOUTH6=$SOUTH6 MQT_TRACKER="$LAB_TRACKER" python3 -
+		NORTH6=$NORTH6 SOUTH6=$SOUTH6 python3 -
 }
 
 # counter NAME: a counter of the tracker, all workers added up.
 counter() {
 	printf 'import control\nprint(control.counter("%s"))\n' "$1" | py
-}
-
-# capture / captured FILTER: packets that arrive at the clients; the number of the first that the
-# filter matches. The capture has one clock and one order for all connections.
-capture() {
-	lab_spawn cli tcpdump tcpdump -i c0 -Q in -nn -U --immediate-mode -w "$LAB_DIR/c0.pcap"
-	CAPTURE=$LAB_PID
-	eventually 10 grep -q 'listening on' "$LAB_DIR/tcpdump.log" || fail "tcpdump does not start"
-}
-
-capture_end() {
-	sleep 0.2
-	lab_end "$CAPTURE" INT
-}
-
-captured() {
-	tcpdump -nn --number -r "$LAB_DIR/c0.pcap" "$1" 2>/dev/null | awk 'NR == 1 { print $1 }'
 }
 
 # The end of a test: the tracker, if it still runs, must stop cleanly, whatever was done to it; with

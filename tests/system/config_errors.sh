@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# A wrong configuration is refused with its line and key; --check says so without any port.
+. "$(dirname "$0")/prelude.sh"
+lab_config '' >"$LAB_DIR/good.yaml"
+
+check() {
+	"$MQT_BUILD/app/mqtrackd/mqtrackd" -- --config "$1" --check >"$LAB_DIR/check.log" 2>&1
+}
+
+# refused WHAT PATTERN SED-COMMAND: the good configuration, spoilt.
+refused() {
+	sed "$3" "$LAB_DIR/good.yaml" >"$LAB_DIR/bad.yaml"
+	check "$LAB_DIR/bad.yaml"
+	local status=$?
+	expect "$1: refused (status $status)" [ "$status" -gt 0 -a "$status" -lt 99 ]
+	grep -qi -- "$2" "$LAB_DIR/check.log" || { cat "$LAB_DIR/check.log"; fail "$1: does not say $2"; }
+	sed 's/^/    /' "$LAB_DIR/check.log"
+}
+
+expect "a good one passes" check "$LAB_DIR/good.yaml"
+refused "an unknown key" 'bad.yaml:1: nodes: ' 's/^node:/nodes:/'
+refused "an unknown key inside" 'bad.yaml:2: node.nam: ' 's/^  name: lab/  nam: lab/'
+refused "no port pairs" 'ports' '/^ports/,/inside/d'
+refused "a pair without its inside" "bad.yaml:4: ports.*inside" '/inside:/d'
+refused "one device twice" "bad.yaml:5: ports.*inside" 's/af_packet1/af_packet0/'
+refused "an address that is none" 'bad.yaml:8: brokers.*192.0.2.999' "s/$NORTH\$/192.0.2.999/"
+refused "a number that is none" 'bad.yaml:15: limits.max_clients' '$a limits:\n  max_clients: 5x'
+refused "not YAML" 'bad.yaml:' 's/^  name: lab/  name: "lab/'
+refused "a list" 'bad.yaml:' 's/.*/- x/'
+check "$LAB_DIR/absent.yaml"
+expect "no such file: refused" [ $? -ne 0 ]
+expect "and named" grep -q absent.yaml "$LAB_DIR/check.log"

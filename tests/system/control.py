@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The tracker's control socket: JSON-RPC 2.0, one JSON text a line. MQT_SOCKET names it."""
+import json
+import os
+import socket
+import time
+
+TIMEOUT = 10.0
+
+
+class Refused(Exception):
+    """A JSON-RPC error."""
+
+    def __init__(self, error):
+        super().__init__(error)
+        self.code = error["code"]
+
+
+class Control:
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT)
+        self.sock.connect(os.environ["MQT_SOCKET"])
+        self.reader = self.sock.makefile("rb")
+        self.requests = 0
+        self.notes = []  # notifications that came while an answer was waited for
+
+    def line(self):
+        raw = self.reader.readline()
+        if not raw:
+            raise EOFError("the tracker has closed the control connection")
+        return json.loads(raw)
+
+    def call(self, method, **params):
+        self.requests += 1
+        request = {"jsonrpc": "2.0", "id": self.requests, "method": method, "params": params}
+        self.sock.sendall(json.dumps(request).encode() + b"\n")
+        while True:
+            answer = self.line()
+            if "id" not in answer:
+                self.notes.append(answer)
+                continue
+            assert answer["jsonrpc"] == "2.0" and answer["id"] == self.requests, answer
+            if "error" in answer:
+                raise Refused(answer["error"])
+            return answer["result"]
+
+    def note(self, timeout=TIMEOUT):
+        """The next notification's parameters."""
+        if self.notes:
+            return self.notes.pop(0)["params"]
+        self.sock.settimeout(timeout)
+        return self.line()["params"]
+
+
+def call(method, **params):
+    return Control().call(method, **params)
+
+
+def clients(**params):
+    """All client records, page by page."""
+    found, control = [], Control()
+    while True:
+        page = control.call("clients.list", **params)
+        found += page["clients"]
+        if not page.get("cursor"):
+            return found
+        params["cursor"] = page["cursor"]
+
+
+def client(clientid):
+    """The one record of a client id, or None."""
+    found = clients(clientid=clientid)
+    assert len(found) <= 1, found
+    return found[0] if found else None
+
+
+def counter(name):
+    """A named counter: of the control lcore, or the sum over the workers; "control.opens" where
+    both have one of that name."""
+    stats = call("stats.get")
+    if "." in name:
+        part, name = name.split(".")
+        return stats[part][name]
+    found = [stats[part][name] for part in ("control", "workers") if name in stats[part]]
+    assert len(found) == 1, f"{len(found)} counters {name}"
+    return found[0]
+
+
+def soon(what, check, timeout=TIMEOUT):
+    """Waits until check() is true."""
+    end = time.monotonic() + timeout
+    while not check():
+        assert time.monotonic() < end, f"not in {timeout} s: {what}"
+        time.sleep(0.02)
+    print("ok:", what)
+
+
+def expect(what, truth):
+    assert truth, f"not so: {what}"
+    print("ok:", what)

@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# A port that goes down, and one that disappears, stop the traffic and nothing else: the tracker
+# lives, answers, and ends cleanly.
+. "$(dirname "$0")/prelude.sh"
+lab_tracker 2 || fail "no tracker"
+lab_sub sub -h "$NORTH" -i stays -t t -k 60
+expect_soon "a client is connected" grep -q 'received SUBACK' "$LAB_DIR/sub.log"
+
+trk ip link set in0 down
+cli timeout 2 mosquitto_pub -h "$NORTH" -i lost -t t -m m && fail "traffic through a port that is down"
+expect "with a port down it answers" ctl info
+trk ip link set in0 up
+expect_soon "with the port up again clients connect" \
+	cli timeout 2 mosquitto_pub -h "$NORTH" -i back -t t -m m
+
+ip -n "$LAB-brk" link delete b0
+cli timeout 2 mosquitto_pub -h "$NORTH" -i lost -t t -m m && fail "traffic through no port"
+for _ in 1 2 3; do
+	expect "with the port gone it answers" ctl clients
+	sleep 0.3
+done
+expect "and kicks" eventually 5 ctl kick stays
+expect "it runs" kill -0 "$LAB_TRACKER"
