@@ -35,7 +35,7 @@ static const char *const prefix_options[] = { "--file-prefix", NULL };
 static const char *const log_options[] = { "--log-level", NULL };
 
 /* What EAL says at each start though nothing is wrong. */
-static const char *const quiet[] = { "lib.eal:notice", "lib.telemetry:warning" };
+static const char *const quiet[] = { "lib.eal:notice", "lib.telemetry:error" };
 
 /* Whether the user gave one of these options. */
 static bool
