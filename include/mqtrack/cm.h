@@ -11,6 +11,7 @@
 #include "mqtrack/maps.h"
 #include "mqtrack/msg.h"
 #include "mqtrack/registry.h"
+#include "mqtrack/session.h"
 #include "mqtrack/slot.h"
 
 #include <stdbool.h>
@@ -98,6 +99,7 @@ enum mqt_cm_cmd_type {
 	MQT_CM_DISCARD,
 	MQT_CM_KICK_CHAN, /* by channel id: exactly that one */
 	MQT_CM_DISCARD_CHAN,
+	MQT_CM_INSPECT_CHAN, /* a copy of the channel's session; takes no lock */
 };
 
 /** What became of one channel. */
@@ -119,8 +121,9 @@ struct mqt_cm_cmd {
 	/** Called once on the control lcore when all channels have stepped down; must not block. */
 	void (*done)(struct mqt_cm_cmd *cmd);
 	/* set by the manager before done() */
-	unsigned n_channels; /* found, 0: unknown client, which is no error */
-	unsigned n_outcomes; /* min(n_channels, MQT_CM_MAX_OUTCOMES) */
+	struct mqt_session *session; /* INSPECT_CHAN: a copy, the submitter's; NULL: none */
+	unsigned n_channels;         /* found, 0: unknown client, which is no error */
+	unsigned n_outcomes;         /* min(n_channels, MQT_CM_MAX_OUTCOMES) */
 	struct mqt_cm_outcome outcomes[MQT_CM_MAX_OUTCOMES];
 };
 
@@ -160,6 +163,16 @@ const struct mqt_chan *mqt_cm_channels_next(const struct mqt_cm *cm, uint32_t *p
 /** Walks live channels of a transport, -1 for all. Reference: live_connection_table. */
 const struct mqt_chan *mqt_cm_live_next(const struct mqt_cm *cm, int transport, uint32_t *pos)
 		MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/**
+ * Walks channels of clients without clean start, connected or retained, of a transport, -1 for
+ * all. Reference: channel_with_session_table.
+ */
+const struct mqt_chan *mqt_cm_sessions_next(const struct mqt_cm *cm, int transport, uint32_t *pos)
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** Retained sessions. Context: any thread. */
+uint32_t mqt_cm_retained_count(const struct mqt_cm *cm);
 
 /** Live channels. Reference: get_connected_client_count. Context: any thread. */
 uint32_t mqt_cm_live_count(const struct mqt_cm *cm);

@@ -26,6 +26,18 @@ enum mqt_on_failure {
 	MQT_FAIL_CLOSED /* it is reset, counted */
 };
 
+/** What happens to a newcomer whose client id lives on another broker. */
+enum mqt_policy {
+	MQT_POLICY_NEWEST_WINS,
+	MQT_POLICY_REJECT_NEW,
+};
+
+/** What becomes of the will of a connection that is stepped down. */
+enum mqt_will_policy {
+	MQT_WILL_PUBLISH,  /* the broker applies its own rules */
+	MQT_WILL_SUPPRESS, /* the broker is told DISCONNECT 0x00 where that can be said */
+};
+
 enum mqt_poll_mode {
 	MQT_POLL_ADAPTIVE, /* back off when idle: spin, pause, sleeps that grow */
 	MQT_POLL_BUSY,
@@ -37,6 +49,10 @@ struct mqt_listener {
 	struct mqt_endpoint address; /* the broker's side; version 0: any address */
 	uint16_t domain;             /* index in mqt_config.domains */
 	uint8_t on_failure;          /* enum mqt_on_failure */
+	uint8_t policy;              /* enum mqt_policy */
+	uint8_t will;                /* enum mqt_will_policy */
+	bool bind_username; /* a client id belongs to the user name it was first seen with */
+	uint32_t session_expiry_v3_sec; /* of 3.x clients without clean session */
 };
 
 /** A name for a broker's address; one that has none is shown as "address:port". */
@@ -69,6 +85,17 @@ struct mqt_limits {
 	uint32_t down_batch;        /* DOWNs drained a turn */
 	uint32_t down_slice;        /* channels unregistered a turn */
 	uint32_t events;            /* ring of events, a power of two */
+	uint32_t max_retained;    /* sessions without a connection; the next to expire goes first */
+	uint32_t session_filters; /* topic filters kept of a session, beyond that counted */
+	uint32_t session_inflight;     /* packet ids kept of a session and direction */
+	uint32_t session_packet_bytes; /* a longer SUBSCRIBE is counted, not kept */
+};
+
+/** Detector of client ids that are taken over again and again. */
+struct mqt_flap {
+	uint32_t takeovers; /* more than so many within... 0: off */
+	uint32_t within_sec;
+	uint32_t hold_sec; /* newcomers are refused for so long; 0: only told */
 };
 
 struct mqt_control {
@@ -89,6 +116,7 @@ struct mqt_config {
 	struct mqt_listener listeners[MQT_MAX_LISTENERS];
 	struct mqt_broker_name brokers[MQT_MAX_BROKERS];
 	struct mqt_limits limits;
+	struct mqt_flap flap;
 	struct mqt_control control;
 };
 

@@ -69,6 +69,11 @@
 	X(NO_MBUF, "segments not injected: the pool was empty")                                    \
 	X(NO_MEMORY, "flows made opaque: no memory")                                               \
 	X(IDLE, "connections forgotten after the idle limit")                                      \
+	X(FROZEN, "flows frozen by a takeover")                                                    \
+	X(FROZEN_DROPPED, "segments of frozen flows dropped")                                      \
+	X(WILL_SUPPRESSED, "wills suppressed by an injected DISCONNECT")                           \
+	X(SESSION_OVERFLOW, "topic filters and packet ids beyond the limits of their session")     \
+	X(SESSION_OVERSIZE, "packets too long to be read for their session")                       \
 	X(UNEXPECTED_MSG, "messages that no state expects; ignored")                               \
 	X(SLEEPS, "times the lcore slept")
 
@@ -102,6 +107,20 @@
 	X(ADOPTED_BACK, "orphans announced again")                                                 \
 	X(STALLS, "workers found stalled")                                                         \
 	X(EVENTS, "events written")                                                                \
+	X(TAKEOVERS, "sessions handed over by a living owner")                                     \
+	X(SESSION_RESUMED, "sessions inherited")                                                   \
+	X(SESSION_RETAINED, "sessions kept after their connection")                                \
+	X(SESSION_DISCARDED, "sessions discarded")                                                 \
+	X(SESSION_EXPIRED, "retained sessions expired")                                            \
+	X(SESSION_EVICTED, "retained sessions that left for a newer one")                          \
+	X(SESSION_LOST_BY_BROKER, "sessions that their broker no longer has")                      \
+	X(SESSION_LEFT_BEHIND, "sessions left on another broker")                                  \
+	X(SESSION_ADOPTED, "sessions that only the broker has")                                    \
+	X(SESSION_LOST_BY_KILL, "sessions lost with an owner that did not answer")                 \
+	X(REFUSED_POLICY, "newcomers refused: reject-new")                                         \
+	X(REFUSED_USERNAME, "newcomers refused: the client id is bound to another user name")      \
+	X(REFUSED_FLAPPING, "newcomers refused: held down")                                        \
+	X(FLAPPING, "client ids reported as flapping")                                             \
 	X(UNEXPECTED_MSG, "messages that no state expects; ignored")                               \
 	X(TURNS, "turns with work")                                                                \
 	X(SLEEPS, "times the lcore slept")

@@ -24,8 +24,17 @@ enum mqt_event_type {
 	MQT_EVENT_SESSION_CREATED,
 	MQT_EVENT_DISCARDED, /* stepped down for a newcomer (other) or by API */
 	MQT_EVENT_KICKED,
-	MQT_EVENT_REFUSED,    /* reason: table full, ... */
-	MQT_EVENT_SUPERSEDED, /* refused for a newer one */
+	MQT_EVENT_REFUSED,        /* reason: table full, ... */
+	MQT_EVENT_SUPERSEDED,     /* refused for a newer one */
+	MQT_EVENT_RESUMED,        /* inherits the session of other */
+	MQT_EVENT_TAKENOVER,      /* lost its session to other */
+	MQT_EVENT_EXPIRED,        /* a retained session; reason: expired or evicted */
+	MQT_EVENT_LOST_BY_BROKER, /* session of other: the broker said that it has none */
+	MQT_EVENT_LEFT_BEHIND,    /* session of other: on another broker, where it stays */
+	MQT_EVENT_ADOPTED,        /* the broker has a session that the tracker never saw */
+	MQT_EVENT_LOST_BY_KILL,   /* the owner of the session never answered */
+	MQT_EVENT_FLAPPING, /* taken over again and again, peer and other_peer; rate in count */
+	MQT_EVENT_ANOMALY,  /* reason says which: a security event */
 	MQT_N_EVENTS,
 };
 
@@ -33,7 +42,7 @@ enum mqt_event_type {
 const char *mqt_event_name(enum mqt_event_type type);
 
 /** Client id bytes kept in an event; a longer one is cut and clientid_len tells its true length. */
-#define MQT_EVENT_CLIENTID_MAX 128
+#define MQT_EVENT_CLIENTID_MAX 124
 
 struct mqt_event {
 	uint64_t seq;   /* 1, 2, 3, ... */
@@ -53,6 +62,7 @@ struct mqt_event {
 	uint8_t reason; /* enum mqt_reason */
 	uint8_t proto_ver;
 	uint8_t reserved;
+	uint32_t count; /* FLAPPING: takeovers within flap.within_sec */
 	uint8_t clientid[MQT_EVENT_CLIENTID_MAX];
 };
 

@@ -34,6 +34,7 @@ enum mqt_chan_state {
 	MQT_CHAN_CONNECTED,    /* in all three maps */
 	MQT_CHAN_ORPHANED,     /* its worker is stalled: not live, may come back (rule R8) */
 	MQT_CHAN_DISCONNECTED, /* left the live map, waits to be unregistered */
+	MQT_CHAN_RETAINED,     /* left the live map, its session waits for the client */
 };
 
 /** A row. Read by anybody in a section; written by the control lcore. */

@@ -172,6 +172,53 @@ mqt_mqtt_cursor_at_boundary(const struct mqt_mqtt_cursor *cursor)
 	return cursor->skip == 0 && cursor->n_header == 0;
 }
 
+/** A packet of an established stream, as far as the tracker follows sessions. */
+struct mqt_mqtt_packet {
+	uint8_t type;       /* enum mqt_mqtt_type */
+	uint8_t flags;      /* of the fixed header */
+	uint8_t qos;        /* PUBLISH */
+	uint8_t reason;     /* PUBACK, PUBREC, PUBREL, PUBCOMP, DISCONNECT of 5.0; 0 where absent */
+	uint16_t packet_id; /* 0 where the packet has none */
+	bool oversize;      /* the body was longer than the limit: not there */
+	struct mqt_bytes
+			body; /* SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, DISCONNECT: behind the fixed
+				* header; empty for all others. Valid during the call */
+};
+
+typedef void (*mqt_mqtt_packet_fn)(void *arg, const struct mqt_mqtt_packet *packet);
+
+/**
+ * Tap: a framing cursor that also reports the packets a session is made of: PUBLISH with QoS > 0,
+ * its acknowledgements, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, DISCONNECT. A packet that lies
+ * in one piece is read where it is; only one that is cut is collected, in an allocation that goes
+ * when it is complete. Zeroed is a stream at a packet boundary.
+ */
+struct mqt_mqtt_tap {
+	struct mqt_mqtt_cursor cursor;
+	uint32_t n_part; /* bytes of the current packet's body seen so far, where it is collected */
+	uint8_t *part;   /* NULL: nothing is being collected */
+};
+
+/**
+ * Follows @p len further bytes, like mqt_mqtt_cursor_feed(), and calls @p fn for each packet
+ * complete. Linear; allocates only for a packet of interest that is cut.
+ * @param version 3, 4 or 5.
+ * @param max_body longest body kept; a longer one is reported as oversize.
+ * @param fn called in the order of the stream.
+ */
+bool mqt_mqtt_tap_feed(struct mqt_mqtt_tap *tap, const uint8_t *data, size_t len, uint8_t version,
+		uint32_t max_body, struct mqt_mqtt_seen *seen, mqt_mqtt_packet_fn fn, void *arg);
+
+/** Frees what is being collected; the tap is zeroed. */
+void mqt_mqtt_tap_fini(struct mqt_mqtt_tap *tap);
+
+/**
+ * Session expiry that a 5.0 DISCONNECT of the client brings (§3.14.2.2.2).
+ * @param body of the packet. @param expiry_sec set where it is there.
+ * @return whether it is there.
+ */
+bool mqt_mqtt_disconnect_expiry(struct mqt_bytes body, uint32_t *expiry_sec);
+
 /** Reason codes that the tracker speaks (5.0 §2.4). */
 enum mqt_mqtt_code {
 	MQT_MQTT_RC_SUCCESS = 0x00,

@@ -16,15 +16,26 @@
  *   GRANTED       answer to GRANT: the CONNACK is released
  *   RETURN        answer to GRANT: the newcomer is gone (its DOWN came before)
  *   STEPDOWN_DONE answer to STEPDOWN: result 0, or -ENOENT (noproc: DOWN came before)
- *   DOWN          the channel's flow is over, whatever the reason. Sent exactly once for every
- *                 OPEN that was not REFUSEd before the worker noticed the end
+ *   DOWN          the channel's flow is over, whatever the reason, and nothing is left of it.
+ *                 DOWN or CLOSED is sent exactly once for every OPEN that was not REFUSEd before
+ *                 the worker noticed the end
+ *   CLOSED        the same, and a session outlives the flow (session expiry above 0): it is handed
+ *                 over. Never for a channel that is stepping down
+ *   INSPECTED     answer to INSPECT: a copy of the session, for a reader; NULL where the channel
+ *                 has none or is gone
  * From the control lcore:
  *   GRANT         registered; release the CONNACK
  *   REFUSE        never registered; info comes home. The control lcore has forgotten the channel:
  *                 no RELEASE follows, and a DOWN that crosses it is ignored
- *   STEPDOWN      close this flow now and answer
+ *   STEPDOWN      close this flow now and answer. A takeover comes in two: begin freezes the flow
+ *                 and its answer carries the session (NULL: there was nothing to hand over); end
+ *                 always follows a begin that was answered 0 (R4), its answer carries the
+ *                 pendings, and DOWN comes before it as with every stepdown
+ *   INSPECT       send a copy of the session
  *   RELEASE       unregistered, grace period over, DOWN seen: info comes home, the generation of
- *                 the slot is over (rule R1)
+ *                 the slot is over (rule R1). A retained channel keeps its info at the control
+ *                 lcore: then RELEASE carries none and comes at once, for a session must not
+ *                 occupy a connection's slot; its id stays unique by its generation
  * So each OPEN ends in exactly one REFUSE or RELEASE, and the slot is not reused before it.
  */
 
@@ -39,6 +50,9 @@ enum mqt_msg_type {
 	MQT_MSG_REFUSE,
 	MQT_MSG_STEPDOWN,
 	MQT_MSG_RELEASE,
+	MQT_MSG_CLOSED,
+	MQT_MSG_INSPECT,
+	MQT_MSG_INSPECTED,
 	MQT_N_MSGS,
 };
 
@@ -46,6 +60,10 @@ enum mqt_msg_type {
 enum mqt_stepdown {
 	MQT_STEPDOWN_KICK,    /* by an administrator: 0x98 */
 	MQT_STEPDOWN_DISCARD, /* for a newcomer, or by API: 0x8E */
+	/* for a newcomer that resumes: freeze the flow, not one byte passes any more; hand over the
+	 * session */
+	MQT_STEPDOWN_TAKEOVER_BEGIN,
+	MQT_STEPDOWN_TAKEOVER_END, /* hand over the pendings, close the flow: 0x8E */
 	MQT_N_STEPDOWNS,
 };
 
@@ -67,6 +85,12 @@ enum mqt_reason {
 	MQT_REASON_IDLE,
 	MQT_REASON_OPAQUE, /* the stream could not be followed any more */
 	MQT_REASON_SHUTDOWN,
+	MQT_REASON_TAKEN_OVER,
+	MQT_REASON_POLICY,            /* refused: reject-new, the older connection stays */
+	MQT_REASON_USERNAME_MISMATCH, /* refused: the client id is bound to another user name */
+	MQT_REASON_FLAPPING,          /* refused: held down after too many takeovers */
+	MQT_REASON_EXPIRED,
+	MQT_REASON_EVICTED, /* a retained session left for a newer one: the limit is reached */
 	MQT_N_REASONS,
 };
 
@@ -74,6 +98,8 @@ enum mqt_reason {
 const char *mqt_reason_name(enum mqt_reason reason);
 
 struct mqt_info;
+struct mqt_session;
+struct mqt_pendings;
 
 struct mqt_msg {
 	uint8_t type;   /* enum mqt_msg_type */
@@ -84,8 +110,11 @@ struct mqt_msg {
 	mqt_chan_id chan;
 	uint64_t stamp_ns; /* OPEN: the CONNACK's arrival; DOWN: when it ended; mono */
 	uint64_t token;    /* STEPDOWN: chosen by the control lcore; STEPDOWN_DONE: the same back */
-	struct mqt_info *info; /* OPEN, REFUSE, RELEASE: owned by the receiver from then on */
-	uint64_t pad[3];
+	/* what a message carries is owned by the receiver from then on; NULL: nothing */
+	struct mqt_info *info;       /* OPEN, REFUSE, RELEASE */
+	struct mqt_session *session; /* CLOSED, GRANT, RETURN, INSPECTED; STEPDOWN_DONE of begin */
+	struct mqt_pendings *pendings; /* STEPDOWN_DONE of end */
+	uint64_t pad;
 };
 
 _Static_assert(sizeof(struct mqt_msg) == 64, "one message is one cache line");

@@ -27,6 +27,9 @@ mqt_config_init(struct mqt_config *cfg)
 				.name = "tcp",
 				.address = { .port = 1883 },
 				.on_failure = MQT_FAIL_OPEN,
+				.policy = MQT_POLICY_NEWEST_WINS,
+				.will = MQT_WILL_PUBLISH,
+				.session_expiry_v3_sec = 7200,
 		} },
 		.limits = {
 			.max_clients = 65536,
@@ -47,7 +50,12 @@ mqt_config_init(struct mqt_config *cfg)
 			.down_batch = 100000,
 			.down_slice = 1024,
 			.events = 16384,
+			.max_retained = 65536,
+			.session_filters = 64,
+			.session_inflight = 64,
+			.session_packet_bytes = 16384,
 		},
+		.flap = { .takeovers = 10, .within_sec = 60, .hold_sec = 0 },
 		.control = {
 			.socket = "/run/mqtrack/mqtrack.sock",
 			.max_clients = 64,

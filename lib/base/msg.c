@@ -21,6 +21,12 @@ static const char *const reason_names[] = {
 	[MQT_REASON_IDLE] = "idle",
 	[MQT_REASON_OPAQUE] = "opaque",
 	[MQT_REASON_SHUTDOWN] = "shutdown",
+	[MQT_REASON_TAKEN_OVER] = "taken_over",
+	[MQT_REASON_POLICY] = "policy",
+	[MQT_REASON_USERNAME_MISMATCH] = "username_mismatch",
+	[MQT_REASON_FLAPPING] = "flapping",
+	[MQT_REASON_EXPIRED] = "expired",
+	[MQT_REASON_EVICTED] = "evicted",
 };
 
 _Static_assert(sizeof(reason_names) / sizeof(reason_names[0]) == MQT_N_REASONS, "a name for each");

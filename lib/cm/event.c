@@ -52,6 +52,15 @@ static const char *const event_names[] = {
 	[MQT_EVENT_KICKED] = "kicked",
 	[MQT_EVENT_REFUSED] = "refused",
 	[MQT_EVENT_SUPERSEDED] = "superseded",
+	[MQT_EVENT_RESUMED] = "session.resumed",
+	[MQT_EVENT_TAKENOVER] = "session.takenover",
+	[MQT_EVENT_EXPIRED] = "session.expired",
+	[MQT_EVENT_LOST_BY_BROKER] = "session.lost_by_broker",
+	[MQT_EVENT_LEFT_BEHIND] = "session.left_behind",
+	[MQT_EVENT_ADOPTED] = "session.adopted",
+	[MQT_EVENT_LOST_BY_KILL] = "session.lost_by_kill",
+	[MQT_EVENT_FLAPPING] = "flapping",
+	[MQT_EVENT_ANOMALY] = "anomaly",
 };
 
 _Static_assert(sizeof(event_names) / sizeof(event_names[0]) == MQT_N_EVENTS, "one name an event");
