@@ -29,7 +29,9 @@ msg_of(uint64_t n)
 		.stamp_ns = ~n,
 		.token = n * 7,
 		.info = (struct mqt_info *)(uintptr_t)(n * 64),
-		.pad = { n, n + 1, n + 2 },
+		.session = (struct mqt_session *)(uintptr_t)(n * 64 + 1),
+		.pendings = (struct mqt_pendings *)(uintptr_t)(n * 64 + 2),
+		.pad = n + 3,
 	};
 }
 
