@@ -435,7 +435,8 @@ run_control(struct daemon *d)
 
 	mqt_role_control_assert();
 	while (!atomic_load_explicit(&stop_asked, memory_order_relaxed))
-		mqt_idle_step(&idle, mode, mqt_cm_turn(d->cm), LONGEST_NAP_US);
+		if (mqt_idle_step(&idle, mode, mqt_cm_turn(d->cm), LONGEST_NAP_US))
+			mqt_cm_slept(d->cm);
 }
 
 static int
