@@ -777,6 +777,43 @@ test_client_that_leaves_at_once_is_still_obeyed(void)
 	tracker_stop(&t);
 }
 
+static void
+test_all_that_a_client_left_behind_is_served(void)
+{
+	enum {
+		N_KICKS = 100
+	}; /* more than may be under way at once */
+	struct tracker t;
+	struct peer p;
+	mqt_chan_id chans[N_KICKS];
+	char line[16384] = "[", id[32];
+	unsigned n_live = N_KICKS;
+
+	start(&t);
+	for (int i = 0; i < N_KICKS; i++) {
+		snprintf(id, sizeof(id), "c%d", i);
+		chans[i] = tracker_open_id(&t, id);
+		sprintf(line + strlen(line),
+				"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"clients.kick\","
+				"\"params\":{\"clientid\":\"c%d\"}},",
+				i);
+	}
+	line[strlen(line) - 1] = ']';
+	peer_open(&p, &t);
+	peer_send(&p, line, strlen(line)); /* its line feed is the end of the connection */
+	peer_close(&p);
+	for (int tries = 0; tries < 20000 && n_live; tries++) {
+		poll(NULL, 0, 1);
+		tracker_step(&t);
+		n_live = 0;
+		for (int i = 0; i < N_KICKS; i++)
+			n_live += atomic_load(&tracker_slot(&t, chans[i])->word) ==
+					mqt_slot_word(mqt_chan_id_gen(chans[i]), MQT_SLOT_LIVE);
+	}
+	CHECK_EQ(n_live, 0);
+	tracker_stop(&t);
+}
+
 /* --- clients ------------------------------------------------------------------------------------- */
 
 static void
@@ -1772,6 +1809,7 @@ static CU_TestInfo rpc_tests[] = {
 	TEST(test_flood_does_not_delay_a_polite_client),
 	TEST(test_half_closed_client_gets_its_answers),
 	TEST(test_client_that_leaves_at_once_is_still_obeyed),
+	TEST(test_all_that_a_client_left_behind_is_served),
 	CU_TEST_INFO_NULL,
 };
 
