@@ -181,6 +181,10 @@ pool_start(struct daemon *d)
 static void
 pool_stop(struct daemon *d)
 {
+	/* ports and workers have given theirs back: anything else is a leak */
+	unsigned n_out = rte_mempool_in_use_count(d->pool);
+
+	DAEMON_LOG(INFO, "%u mbufs still in use\n", n_out);
 	rte_mempool_free(d->pool);
 }
 
