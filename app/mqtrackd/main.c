@@ -181,6 +181,10 @@ pool_start(struct daemon *d)
 static void
 pool_stop(struct daemon *d)
 {
+	/* ports and workers have given theirs back: anything else is a leak */
+	unsigned n_out = rte_mempool_in_use_count(d->pool);
+
+	DAEMON_LOG(INFO, "%u mbufs still in use\n", n_out);
 	rte_mempool_free(d->pool);
 }
 
@@ -435,7 +439,8 @@ run_control(struct daemon *d)
 
 	mqt_role_control_assert();
 	while (!atomic_load_explicit(&stop_asked, memory_order_relaxed))
-		mqt_idle_step(&idle, mode, mqt_cm_turn(d->cm), LONGEST_NAP_US);
+		if (mqt_idle_step(&idle, mode, mqt_cm_turn(d->cm), LONGEST_NAP_US))
+			mqt_cm_slept(d->cm);
 }
 
 static int

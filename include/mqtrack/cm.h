@@ -75,6 +75,9 @@ unsigned mqt_cm_turn(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 /** Whether locks are held, channels wait to be unregistered, or infos to be reclaimed. */
 bool mqt_cm_busy(const struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
+/** Counts that the control lcore slept: it does so in the daemon's loop, outside of turns. */
+void mqt_cm_slept(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+
 /* --- the reference's functions, control role -------------------------------------------------- */
 
 /**

@@ -24,7 +24,7 @@ enum mqt_parse {
 /** Why bytes were BAD. */
 enum mqt_mqtt_error {
 	MQT_MQTT_E_NONE = 0,
-	MQT_MQTT_E_VARINT,        /* fourth continuation bit; not minimal in 5.0 (§1.5.5) */
+	MQT_MQTT_E_VARINT,        /* fourth continuation bit (5.0 §1.5.5) */
 	MQT_MQTT_E_TYPE,          /* not the packet type expected, or type 0 */
 	MQT_MQTT_E_FLAGS,         /* reserved fixed-header flags (5.0 §2.1.3) */
 	MQT_MQTT_E_LENGTH,        /* a field passes the end of the packet, or bytes are left */

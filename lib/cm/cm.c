@@ -339,6 +339,12 @@ mqt_cm_turn(struct mqt_cm *cm)
 	return work;
 }
 
+void
+mqt_cm_slept(struct mqt_cm *cm)
+{
+	cm_count(cm, MQT_C_SLEEPS);
+}
+
 bool
 mqt_cm_busy(const struct mqt_cm *cm)
 {

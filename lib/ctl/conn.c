@@ -110,8 +110,8 @@ ctl_conn_find_line(struct ctl_conn *conn)
 		ctl_rpc_oversize(conn);
 }
 
-static bool
-wants_input(const struct ctl_conn *conn)
+bool
+ctl_conn_wants_input(const struct ctl_conn *conn)
 {
 	return !conn->eof && !conn->closing && !conn->in_line && !conn->batch;
 }
@@ -124,7 +124,7 @@ ctl_conn_read(struct ctl_conn *conn)
 			(conn->in.len - conn->in.head);
 	ssize_t n;
 
-	if (!wants_input(conn))
+	if (!ctl_conn_wants_input(conn))
 		return;
 	n = recv(conn->fd, chunk, room < sizeof(chunk) ? room : sizeof(chunk), MSG_DONTWAIT);
 	if (n < 0) {
@@ -236,7 +236,8 @@ ctl_conn_arm(struct ctl_conn *conn)
 {
 	struct epoll_event ev = { .data.ptr = conn };
 
-	ev.events = (wants_input(conn) ? EPOLLIN : 0) | (ctl_conn_backlog(conn) ? EPOLLOUT : 0);
+	ev.events = (ctl_conn_wants_input(conn) ? EPOLLIN : 0) |
+			(ctl_conn_backlog(conn) ? EPOLLOUT : 0);
 	if (conn->gone || ev.events == conn->armed)
 		return;
 	if (epoll_ctl(conn->ctl->epoll_fd, EPOLL_CTL_MOD, conn->fd, &ev) < 0)

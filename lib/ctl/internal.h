@@ -154,6 +154,8 @@ void ctl_buf_free(struct ctl_buf *buf);
 
 /** Accepts what is waiting, at most CTL_ACCEPT_TURN. */
 void ctl_conn_accept(struct mqt_ctl *ctl);
+/** Whether bytes are read from it now: no line or batch of it waits to be served. */
+bool ctl_conn_wants_input(const struct ctl_conn *conn);
 void ctl_conn_read(struct ctl_conn *conn);
 /** Sends what the socket takes now. */
 void ctl_conn_flush(struct ctl_conn *conn);
@@ -177,7 +179,9 @@ void ctl_conn_finish(struct ctl_conn *conn);
 
 /* --- rpc.c */
 
-/** Whether a request could be served now. */
+/** Whether a request waits to be served. */
+bool ctl_rpc_is_waiting(const struct ctl_conn *conn);
+/** Whether it could be served now. */
 bool ctl_rpc_has_work(const struct ctl_conn *conn);
 /** Serves one request: the next of the batch, or the next line. */
 void ctl_rpc_serve(struct ctl_conn *conn);

@@ -334,13 +334,22 @@ line_serve(struct ctl_conn *conn)
 }
 
 bool
+ctl_rpc_is_waiting(const struct ctl_conn *conn)
+{
+	if (conn->dead || conn->closing)
+		return false;
+	if (conn->batch && conn->batch->next < json_array_size(conn->batch->requests))
+		return true;
+	return conn->in_line > 0;
+}
+
+bool
 ctl_rpc_has_work(const struct ctl_conn *conn)
 {
-	if (conn->dead || conn->closing || conn->n_calls >= CTL_CALLS_MAX)
-		return false;
-	if (conn->batch)
-		return conn->batch->next < json_array_size(conn->batch->requests);
-	return conn->in_line > 0;
+	bool batch_begun =
+			conn->batch && conn->batch->next == json_array_size(conn->batch->requests);
+
+	return ctl_rpc_is_waiting(conn) && !batch_begun && conn->n_calls < CTL_CALLS_MAX;
 }
 
 void

@@ -44,7 +44,7 @@ wait_ms(const struct mqt_ctl *ctl, bool more)
 	if (more)
 		return 0;
 	TAILQ_FOREACH (conn, &ctl->conns, entry) {
-		if (ctl_rpc_has_work(conn) || (conn->gone && !conn->eof))
+		if (ctl_rpc_has_work(conn) || (conn->gone && ctl_conn_wants_input(conn)))
 			return 0;
 		if (conn->sub.active || conn->closing)
 			ms = CTL_POLL_MS;
@@ -87,7 +87,7 @@ is_over(const struct ctl_conn *conn)
 	if (conn->dead || (conn->gone && conn->closing))
 		return true;
 	if (conn->gone)
-		return conn->eof && !conn->in_line && !ctl_rpc_has_work(conn);
+		return conn->eof && !ctl_rpc_is_waiting(conn);
 	if (conn->closing)
 		return ctl_conn_backlog(conn) == 0 ||
 				mqt_clock_mono(conn->ctl->p.clock) >= conn->close_by_ns;

@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include <rte_lcore.h>
 #include <rte_version.h>
 
 static json_t *
@@ -127,7 +128,8 @@ worker_json(const struct mqt_ctl *ctl, unsigned index)
 
 	mqt_worker_view(mqt_workers_at(ctl->p.workers, index), &view);
 	json_object_set_new(obj, "worker", json_integer(view.index));
-	json_object_set_new(obj, "lcore", json_integer(view.lcore));
+	if (view.lcore != LCORE_ID_ANY) /* it has not run */
+		json_object_set_new(obj, "lcore", json_integer(view.lcore));
 	json_object_set_new(obj, "stalled", json_boolean(mqt_cm_stalled(ctl->p.cm, index)));
 	if (view.heartbeat_ns) /* it may beat after we have read the time */
 		json_object_set_new(obj, "heartbeat_age_ms",

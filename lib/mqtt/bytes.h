@@ -57,7 +57,7 @@ reader_u32(struct reader *r, uint32_t *value)
 	return MQT_MQTT_E_NONE;
 }
 
-/* A variable byte integer (5.0 §1.5.5), which must be minimal. */
+/* A variable byte integer (5.0 §1.5.5); one longer than it needs to be is taken. */
 static inline enum mqt_mqtt_error
 reader_varint(struct reader *r, uint32_t *value)
 {
@@ -70,8 +70,6 @@ reader_varint(struct reader *r, uint32_t *value)
 		v |= (uint32_t)(byte & 0x7f) << (7 * i);
 		if (byte & 0x80)
 			continue;
-		if (i > 0 && byte == 0)
-			return MQT_MQTT_E_VARINT;
 		*value = v;
 		return MQT_MQTT_E_NONE;
 	}

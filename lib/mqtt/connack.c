@@ -41,8 +41,6 @@ speaks_v3(const struct mqt_mqtt_header *header, uint8_t version)
 static enum mqt_mqtt_error
 length_check(const struct mqt_mqtt_header *header, uint8_t version)
 {
-	if (version == 5 && header_is_padded(header))
-		return MQT_MQTT_E_VARINT;
 	if (speaks_v3(header, version))
 		return header->remaining == V3_REMAINING ? MQT_MQTT_E_NONE : MQT_MQTT_E_LENGTH;
 	return header->remaining >= V5_REMAINING_MIN ? MQT_MQTT_E_NONE : MQT_MQTT_E_LENGTH;

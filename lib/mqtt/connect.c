@@ -11,10 +11,11 @@
  * A verdict never changes with more bytes: the head is judged in the order of its bytes, from a
  * prefix only; the rest is judged once.
  *
- * What contradicts the format is rejected. What is well-formed and forbidden (authentication data
- * without a method, wildcards in a topic) is the broker's to judge: a registration needs its consent
- * anyway (CONNACK), and what is rejected here passes untracked. For the same reason 3.1 is read as
- * its text and brokers do: unused bits are not looked at.
+ * What contradicts the format is rejected. What can be read and is forbidden (authentication data
+ * without a method, wildcards in a topic, a length written with more bytes than it needs) is the
+ * broker's to judge: a registration needs its consent anyway (CONNACK), and what is rejected here
+ * passes untracked. For the same reason 3.1 is read as its text and brokers do: unused bits are not
+ * looked at.
  *
  * No state; any thread.
  *
@@ -130,8 +131,6 @@ head_check(const struct mqt_mqtt_header *header, const uint8_t *bytes, size_t n,
 	head->bridge = level & LEVEL_BRIDGE;
 	if (head->version > 7 || (p->levels >> head->version & 1) == 0)
 		return MQT_MQTT_E_PROTOCOL;
-	if (head->version == 5 && header_is_padded(header))
-		return MQT_MQTT_E_VARINT;
 	if (header->remaining < *head_len + (head->version == 5) + CLIENTID_MIN)
 		return MQT_MQTT_E_LENGTH;
 	if (n <= p->name_len + 1u)

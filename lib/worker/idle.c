@@ -3,8 +3,8 @@
  * Idle back-off of a polling lcore.
  *
  * Life-cycle: awake (spin) -> pause -> naps that grow. Any work wakes it. The first naps are short,
- * so that the gaps inside a TCP handshake cost little; each nap is about 3 % longer than the one
- * before, so the longest is reached only after some tens of milliseconds without work.
+ * so that the gaps inside a TCP handshake cost little; each nap is about 1 % longer than the one
+ * before, so a nap of a millisecond comes only after a tenth of a second without work.
  * Synchronisation: none, one lcore owns its struct mqt_idle. The timer slack of the calling thread
  * is set once, before its first nap: without that each nap is 50 us longer than asked.
  * Sources: prctl(2) PR_SET_TIMERSLACK, clock_nanosleep(2).
@@ -53,7 +53,7 @@ mqt_idle_step(struct mqt_idle *idle, enum mqt_poll_mode mode, unsigned done, uin
 	if (idle->sleep_us == 0)
 		idle->sleep_us = NAP_MIN_US;
 	else
-		idle->sleep_us += 1 + idle->sleep_us / 32;
+		idle->sleep_us += 1 + idle->sleep_us / 128;
 	if (idle->sleep_us > max_us)
 		idle->sleep_us = max_us;
 	nap(idle->sleep_us);

@@ -7,11 +7,14 @@
  * A port whose device disappears is reported once; it then receives nothing and takes nothing.
  * Synchronisation: start and stop run before and after the workers. The removal event comes on
  * EAL's interrupt thread and only logs.
- * Sources: rule R19 (what enters must leave as it came: no merged, no unfinished segments).
+ * Sources: rule R19 (what enters must leave as it came: no merged, no unfinished segments);
+ * netdevice(7), linux/ethtool.h for ports that are a kernel's interface.
  */
 #include "mqtrack/worker.h"
 
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +24,7 @@
 
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_ether.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
 
@@ -103,32 +107,98 @@ fill_conf(const struct rte_eth_dev_info *info, unsigned n_queues, uint8_t key[RS
 	}
 }
 
-/* MTU of the kernel's interface behind a port; 0: it has none. */
+/* Asks the kernel about the interface behind a port. @return whether it has one, which answered. */
+static bool
+ask_kernel(const struct rte_eth_dev_info *info, unsigned long request, struct ifreq *ifr)
+{
+	bool ok;
+	int fd;
+
+	if (info->if_index == 0 || !if_indextoname(info->if_index, ifr->ifr_name))
+		return false;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	ok = ioctl(fd, request, ifr) == 0;
+	close(fd);
+	return ok;
+}
+
+/* MTU of the kernel's interface; 0: there is none. */
 static unsigned
 kernel_mtu(const struct rte_eth_dev_info *info)
 {
-	struct ifreq ifr;
-	unsigned mtu = 0;
-	int fd;
+	struct ifreq ifr = { 0 };
 
-	memset(&ifr, 0, sizeof(ifr));
-	if (info->if_index == 0 || !if_indextoname(info->if_index, ifr.ifr_name))
+	return ask_kernel(info, SIOCGIFMTU, &ifr) && ifr.ifr_mtu > 0 ? (unsigned)ifr.ifr_mtu : 0;
+}
+
+static uint32_t
+ethtool_value(const struct rte_eth_dev_info *info, uint32_t cmd)
+{
+	struct ethtool_value value = { .cmd = cmd };
+	struct ifreq ifr = { .ifr_data = (void *)&value };
+
+	return ask_kernel(info, SIOCETHTOOL, &ifr) ? value.data : 0;
+}
+
+/* Packet sockets see what the kernel has merged: segments longer than any frame of this port. */
+static int
+check_merging(const char *name, const struct rte_eth_dev_info *info)
+{
+	char iface[IF_NAMESIZE];
+
+	if (strcmp(info->driver_name, "net_af_packet") != 0)
 		return 0;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
+	if (!ethtool_value(info, ETHTOOL_GGRO) &&
+			!(ethtool_value(info, ETHTOOL_GFLAGS) & ETH_FLAG_LRO))
 		return 0;
-	if (ioctl(fd, SIOCGIFMTU, &ifr) == 0 && ifr.ifr_mtu > 0)
-		mtu = (unsigned)ifr.ifr_mtu;
-	close(fd);
-	return mtu;
+	PORT_LOG(ERR,
+			"%s: the kernel merges received segments, which no longer fit a frame "
+			"then. Switch it off: ethtool -K %s gro off lro off\n",
+			name, if_indextoname(info->if_index, iface) ? iface : "INTERFACE");
+	return -EMSGSIZE;
+}
+
+/* The greatest MTU whose frames the port takes. */
+static unsigned
+greatest_mtu(const struct rte_eth_dev_info *info)
+{
+	const unsigned ethernet = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+	unsigned most = info->max_mtu ? info->max_mtu : UINT16_MAX;
+
+	if (info->max_rx_pktlen > ethernet)
+		most = RTE_MIN(most, info->max_rx_pktlen - ethernet);
+	return most;
+}
+
+/* Rule R19: a frame of full MTU must fit the port, and one mbuf or, where it may, several. */
+static int
+check_frames(const char *name, const struct rte_eth_dev_info *info, unsigned mtu,
+		struct rte_mempool *pool, struct rte_eth_conf *conf)
+{
+	unsigned room = rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM;
+	unsigned most = greatest_mtu(info);
+
+	if (room < mtu + L2_OVERHEAD && info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER)
+		conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
+	else
+		most = RTE_MIN(most, room - L2_OVERHEAD);
+	if (mtu <= most)
+		return 0;
+	PORT_LOG(ERR,
+			"%s: has an MTU of %u, but takes frames of an MTU of %u at most; longer "
+			"ones would be lost. Lower its MTU\n",
+			name, mtu, most);
+	return -EMSGSIZE;
 }
 
 /*
- * Rule R19: a frame of full MTU must fit the port and the mbuf. Setting the MTU that a kernel
- * interface already has changes nothing there; it makes the driver compare it with its frames.
+ * Setting the MTU that a kernel's interface already has changes nothing there; it makes the driver
+ * compare it with its frames.
  */
 static int
-check_mtu(uint16_t port_id, const char *name, unsigned mtu)
+confirm_mtu(uint16_t port_id, const char *name, unsigned mtu)
 {
 	int ret;
 
@@ -137,32 +207,9 @@ check_mtu(uint16_t port_id, const char *name, unsigned mtu)
 	ret = rte_eth_dev_set_mtu(port_id, (uint16_t)mtu);
 	if (ret == 0 || ret == -ENOTSUP)
 		return 0;
-	PORT_LOG(ERR,
-			"%s: its interface has an MTU of %u, which this port cannot carry (%s). "
-			"Lower "
-			"the MTU or give the port larger frames (net_af_packet: framesz=)\n",
-			name, mtu, rte_strerror(-ret));
+	PORT_LOG(ERR, "%s: the driver refuses its MTU of %u (%s). Lower it\n", name, mtu,
+			rte_strerror(-ret));
 	return ret;
-}
-
-static int
-check_room(const char *name, const struct rte_eth_dev_info *info, unsigned mtu,
-		struct rte_mempool *pool, struct rte_eth_conf *conf)
-{
-	unsigned room = rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM;
-
-	if (mtu > UINT16_MAX || room < mtu + L2_OVERHEAD) {
-		if (mtu > UINT16_MAX || !(info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER)) {
-			PORT_LOG(ERR,
-					"%s: frames of MTU %u do not fit the mbufs (%u bytes). "
-					"Lower "
-					"the MTU to %u\n",
-					name, mtu, room, room - L2_OVERHEAD);
-			return -EMSGSIZE;
-		}
-		conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
-	}
-	return 0;
 }
 
 static int
@@ -172,8 +219,7 @@ check_queues(const char *name, const struct rte_eth_dev_info *info, unsigned n_q
 		return 0;
 	PORT_LOG(ERR,
 			"%s: has %u rx and %u tx queues, %u workers need one each. Run fewer "
-			"worker "
-			"lcores or give the port more queues\n",
+			"worker lcores or give the port more queues\n",
 			name, info->max_rx_queues, info->max_tx_queues, n_queues);
 	return -ENODEV;
 }
@@ -215,13 +261,15 @@ configure(uint16_t port_id, const char *name, unsigned n_queues, struct rte_memp
 	fill_conf(&info, n_queues, rss_key, &conf);
 	ret = check_queues(name, &info, n_queues);
 	if (ret == 0)
-		ret = check_room(name, &info, mtu ? mtu : RTE_ETHER_MTU, pool, &conf);
+		ret = check_merging(name, &info);
+	if (ret == 0)
+		ret = check_frames(name, &info, mtu ? mtu : RTE_ETHER_MTU, pool, &conf);
 	if (ret != 0)
 		return ret;
 	ret = rte_eth_dev_configure(port_id, (uint16_t)n_queues, (uint16_t)n_queues, &conf);
 	if (ret != 0)
 		goto err_said_nothing;
-	ret = check_mtu(port_id, name, mtu);
+	ret = confirm_mtu(port_id, name, mtu);
 	if (ret != 0)
 		return ret;
 	ret = setup_queues(port_id, &info, &conf, n_queues, pool);

@@ -14,6 +14,7 @@
 
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_mbuf.h>
 
 #define DEADLINE_NS (20 * MQT_NS_PER_SEC)
 
@@ -160,6 +161,23 @@ tracker_start(struct tracker *t)
 	t->slots = calloc(TRACKER_SLOTS, sizeof(*t->slots));
 	MUST(t->events && t->mailbox && t->slots);
 	atomic_store(&t->heartbeat_ns, mqt_clock_mono(&t->clock));
+	if (t->n_workers) {
+		t->config.n_pairs = 1;
+		t->pool = rte_pktmbuf_pool_create(
+				name, 256, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+		MUST(t->pool);
+		t->workers = mqt_workers_create(&(struct mqt_workers_params){
+				.config = &t->config,
+				.clock = &t->clock,
+				.hash_key = &t->hash_key,
+				.pool = t->pool,
+				.n_workers = t->n_workers,
+				.port_ids = (const uint16_t[]){ 0, 1 },
+				.name = name,
+				.socket_id = SOCKET_ID_ANY,
+		});
+		MUST(t->workers);
+	}
 	t->cm = mqt_cm_create(&(struct mqt_cm_params){
 			.config = &t->config,
 			.clock = &t->clock,
@@ -183,6 +201,7 @@ tracker_start(struct tracker *t)
 			.hash_key = &t->hash_key,
 			.cm = t->cm,
 			.events = t->events,
+			.workers = t->workers,
 	});
 	MUST(t->ctl);
 }
@@ -274,7 +293,8 @@ void
 tracker_step(struct tracker *t)
 {
 	mqt_role_control_assert();
-	atomic_store(&t->heartbeat_ns, mqt_clock_mono(&t->clock));
+	if (!t->no_heartbeat)
+		atomic_store(&t->heartbeat_ns, mqt_clock_mono(&t->clock));
 	mqt_cm_turn(t->cm);
 	worker_turn(t);
 	if (mqt_maps_grace_wanted(t->maps))
@@ -390,6 +410,8 @@ tracker_stop_now(struct tracker *t)
 	mqt_ctl_stop(t->ctl);
 	mqt_cm_destroy(t->cm);
 	drop_mail(t);
+	mqt_workers_destroy(t->workers);
+	rte_mempool_free(t->pool);
 	mqt_maps_destroy(t->maps);
 	mqt_event_ring_destroy(t->events);
 	mqt_mailbox_destroy(t->mailbox);

@@ -38,6 +38,10 @@ struct tracker {
 	bool granted[TRACKER_SLOTS];
 	uint32_t next_slot;
 	_Atomic uint64_t heartbeat_ns;
+	unsigned n_workers; /* set before start: so many real ones that never run */
+	struct rte_mempool *pool;
+	struct mqt_workers *workers; /* NULL where n_workers is 0 */
+	bool no_heartbeat;
 	struct mqt_cm *cm;
 	struct mqt_ctl *ctl;
 	bool mute; /* the worker does not answer */
