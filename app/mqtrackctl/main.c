@@ -31,6 +31,8 @@ enum option_bit {
 	OPT_SINCE = 1u << 5,
 	OPT_TYPE = 1u << 6,
 	OPT_COUNT = 1u << 7,
+	OPT_CONNECTED = 1u << 8,
+	OPT_RETAINED = 1u << 9,
 };
 
 struct args {
@@ -139,6 +141,10 @@ listing_params(const struct args *args, uint64_t left, const json_t *cursor)
 		set_clientid(params, args, args->clientid);
 	if (args->domain)
 		json_object_set_new(params, "domain", json_string(args->domain));
+	if (args->given & OPT_CONNECTED)
+		json_object_set_new(params, "connected", json_true());
+	if (args->given & OPT_RETAINED)
+		json_object_set_new(params, "state", json_string("retained"));
 	if (json_is_string(cursor))
 		json_object_set_new(params, "cursor", json_string(json_string_value(cursor)));
 	return params;
@@ -194,7 +200,7 @@ run_show(struct client *client, const struct args *args)
 			break;
 		if (i)
 			putchar('\n');
-		print_members(record);
+		print_client(record);
 	}
 	json_decref(result);
 	return STATUS_OK;
@@ -315,7 +321,9 @@ run_events(struct client *client, const struct args *args)
 }
 
 static const struct command commands[] = {
-	{ "clients", NULL, OPT_LIMIT | OPT_CLIENTID | OPT_DOMAIN | OPT_HEX,
+	{ "clients", NULL,
+			OPT_LIMIT | OPT_CLIENTID | OPT_DOMAIN | OPT_HEX | OPT_CONNECTED |
+					OPT_RETAINED,
 			"list clients, page by page until all or --limit", run_clients },
 	{ "show", "ID", OPT_CHANNEL | OPT_DOMAIN | OPT_HEX, "show all that is known of a client",
 			run_show },
@@ -361,6 +369,10 @@ static const struct {
 			"begin after event N, as far back as the daemon remembers" },
 	{ OPT_TYPE, { "type", required_argument, NULL, 't' }, 't', "TYPE",
 			"only events of this type; may be given again" },
+	{ OPT_CONNECTED, { "connected", no_argument, NULL, 'C' }, 'C', NULL,
+			"only clients that are connected" },
+	{ OPT_RETAINED, { "retained", no_argument, NULL, 'R' }, 'R', NULL,
+			"only sessions whose client has gone" },
 	{ OPT_COUNT, { "count", required_argument, NULL, 'N' }, 'N', "N", "end after N events" },
 };
 
@@ -549,6 +561,8 @@ check_args(const struct command *command, struct args *args, int n_operands, cha
 		return usage_error("one operand too many:", operands[command->operand ? 1 : 0]);
 	if (args->given & OPT_CHANNEL && args->given & (OPT_DOMAIN | OPT_HEX))
 		return usage_error("--channel goes without --domain and --hex", "");
+	if (args->given & OPT_CONNECTED && args->given & OPT_RETAINED)
+		return usage_error("--connected or --retained, not both", "");
 	args->id = command->operand ? operands[0] : NULL;
 	return STATUS_OK;
 }

@@ -157,7 +157,7 @@ const struct print_column print_client_columns[] = {
 	{ .heading = "DOMAIN", .key = "domain" },
 	{ .heading = "VER", .key = "proto_ver", .right = true },
 	{ .heading = "KEEPALIVE", .key = "keepalive", .right = true },
-	{ .heading = "CONNECTED", .key = "connected" },
+	{ .heading = "STATE", .key = "state" },
 	{ .heading = "SINCE", .key = "connected_at" },
 	{ .heading = "RECV MSG", .key = "recv_msg", .right = true },
 	{ .heading = "SEND MSG", .key = "send_msg", .right = true },
@@ -183,14 +183,15 @@ cell_event_client(const json_t *event, const char *key)
 const struct print_column print_event_columns[] = {
 	{ .heading = "SEQ", .key = "seq", .right = true, .min_width = 6 },
 	{ .heading = "AT", .key = "at", .min_width = 24 },
-	{ .heading = "EVENT", .key = "type", .min_width = 15 },
+	{ .heading = "EVENT", .key = "type", .min_width = 22 },
 	{ .heading = "CLIENT ID", .key = "clientid", .cell = cell_event_client, .min_width = 23 },
 	{ .heading = "ADDRESS", .key = "peer", .min_width = 21 },
 	{ .heading = "BROKER", .key = "broker", .min_width = 21 },
 	{ .heading = "REASON", .key = "reason", .min_width = 17 },
 	{ .heading = "CHANNEL", .key = "channel", .min_width = 19 },
 	{ .heading = "OTHER", .key = "other", .min_width = 19 },
-	{ .heading = "OTHER ADDRESS", .key = "other_peer" },
+	{ .heading = "OTHER ADDRESS", .key = "other_peer", .min_width = 21 },
+	{ .heading = "COUNT", .key = "count", .right = true },
 	{ .heading = NULL },
 };
 
@@ -331,6 +332,33 @@ print_members(const json_t *record)
 
 	add_members(rows, "", record);
 	print_rows(member_columns, rows);
+}
+
+void
+print_client(const json_t *record)
+{
+	static const struct print_column columns[] = {
+		{ .heading = "TOPIC FILTER", .key = "topic", .cell = cell_bytes },
+		{ .heading = "QOS", .key = "qos", .right = true },
+		{ .heading = NULL },
+	};
+	struct print_table table = { .columns = columns };
+	json_t *session = json_copy(json_object_get(record, "session"));
+	json_t *members = json_copy((json_t *)(uintptr_t)record); /* only its references */
+	json_t *subscriptions = json_incref(json_object_get(session, "subscriptions"));
+
+	if (session) {
+		json_object_del(session, "subscriptions");
+		json_object_set(members, "session", session);
+	}
+	print_members(members);
+	if (json_array_size(subscriptions) > 0) {
+		putchar('\n');
+		print_records(&table, subscriptions);
+	}
+	json_decref(subscriptions);
+	json_decref(members);
+	json_decref(session);
 }
 
 void

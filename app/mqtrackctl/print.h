@@ -33,6 +33,8 @@ void print_lookup(const json_t *result);
 void print_outcomes(const json_t *result);
 void print_workers(const json_t *result);
 void print_stats(const json_t *result);
+/** A client record: its members, one a row, then its subscriptions as a table. */
+void print_client(const json_t *record);
 /** All members, one a row. */
 void print_members(const json_t *record);
 

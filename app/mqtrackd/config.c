@@ -45,7 +45,17 @@
 	X(slot_quiet_ms, 0, 600000)                                                                \
 	X(down_batch, 1, 10000000)                                                                 \
 	X(down_slice, 1, 10000000)                                                                 \
-	X(events, 16, 1u << 24)
+	X(events, 16, 1u << 24)                                                                    \
+	X(max_retained, 0, MQT_CHAN_SLOT_MAX)                                                      \
+	X(session_filters, 0, 65535)                                                               \
+	X(session_inflight, 0, 65535)                                                              \
+	X(session_packet_bytes, 64, 1u << 20)
+
+/* X(key, member, least, greatest) */
+#define FLAP(X)                                                                                    \
+	X(takeovers, takeovers, 0, 1000000)                                                        \
+	X(within, within_sec, 1, 86400)                                                            \
+	X(hold, hold_sec, 0, 86400)
 
 #define CONTROL_LIMITS(X)                                                                          \
 	X(max_clients, 1, 1024)                                                                    \
@@ -65,6 +75,7 @@ struct text_pair {
 
 struct text_listener {
 	char *name, *port, *address, *domain, *on_failure;
+	char *policy, *will, *bind_username, *session_expiry_v3;
 };
 
 struct text_broker {
@@ -73,6 +84,10 @@ struct text_broker {
 
 struct text_limits {
 	LIMITS(TEXT_MEMBER)
+};
+
+struct text_flap {
+	char *takeovers, *within, *hold;
 };
 
 struct text_control {
@@ -87,6 +102,7 @@ struct text {
 	struct text_broker *brokers;
 	char *poll, *mbufs;
 	struct text_limits *limits;
+	struct text_flap *flap;
 	struct text_control *control;
 	unsigned n_ports, n_listeners, n_brokers;
 };
@@ -119,6 +135,10 @@ static const cyaml_schema_field_t listener_fields[] = {
 	VALUE(text_listener, address),
 	VALUE(text_listener, domain),
 	VALUE(text_listener, on_failure),
+	VALUE(text_listener, policy),
+	VALUE(text_listener, will),
+	VALUE(text_listener, bind_username),
+	VALUE(text_listener, session_expiry_v3),
 	CYAML_FIELD_END,
 };
 
@@ -131,6 +151,13 @@ static const cyaml_schema_field_t broker_fields[] = {
 
 static const cyaml_schema_field_t limit_fields[] = {
 	LIMITS(LIMIT_VALUE) CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t flap_fields[] = {
+	VALUE(text_flap, takeovers),
+	VALUE(text_flap, within),
+	VALUE(text_flap, hold),
+	CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t control_fields[] = {
@@ -158,6 +185,7 @@ static const cyaml_schema_field_t top_fields[] = {
 	VALUE(text, poll),
 	VALUE(text, mbufs),
 	MAPPING(text, limits, limit_fields),
+	MAPPING(text, flap, flap_fields),
 	MAPPING(text, control, control_fields),
 	CYAML_FIELD_END,
 };
@@ -470,9 +498,37 @@ check_listener(struct load *l, const char *item, const struct mqt_listener *new)
 	return 0;
 }
 
+/* What a listener says of takeovers and sessions. */
+static int
+load_policies(struct load *l, const char *item, const struct text_listener *t,
+		struct mqt_listener *new)
+{
+	static const char *const policies[] = { "newest-wins", "reject-new" };
+	static const char *const wills[] = { "publish", "suppress" };
+	static const char *const answers[] = { "false", "true" };
+	uint8_t binds = new->bind_username;
+	char path[64];
+	int ret;
+
+	static_assert(MQT_POLICY_NEWEST_WINS == 0 && MQT_WILL_PUBLISH == 0,
+			"words are in this order");
+#define PATH(key) (snprintf(path, sizeof(path), "%s.%s", item, key), path)
+	ret = get_word(l, PATH("policy"), t->policy, policies, &new->policy);
+	if (ret == 0)
+		ret = get_word(l, PATH("will"), t->will, wills, &new->will);
+	if (ret == 0)
+		ret = get_word(l, PATH("bind_username"), t->bind_username, answers, &binds);
+	new->bind_username = binds;
+	if (ret == 0)
+		ret = get_number(l, PATH("session_expiry_v3"), t->session_expiry_v3, 0, UINT32_MAX,
+				&new->session_expiry_v3_sec);
+#undef PATH
+	return ret;
+}
+
 static int
 load_listener(struct load *l, const char *item, const struct text_listener *t,
-		struct mqt_listener *new)
+		const struct mqt_listener *defaults, struct mqt_listener *new)
 {
 	static const char *const outcomes[] = { "open", "closed" };
 	uint32_t port = 1883;
@@ -480,7 +536,13 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 	int ret;
 
 #define PATH(key) (snprintf(path, sizeof(path), "%s.%s", item, key), path)
-	*new = (struct mqt_listener){ .on_failure = MQT_FAIL_OPEN };
+	*new = (struct mqt_listener){
+		.on_failure = defaults->on_failure,
+		.policy = defaults->policy,
+		.will = defaults->will,
+		.bind_username = defaults->bind_username,
+		.session_expiry_v3_sec = defaults->session_expiry_v3_sec,
+	};
 	ret = need(l, item, "name", t->name);
 	if (ret == 0)
 		ret = get_text(l, PATH("name"), t->name, new->name, sizeof(new->name));
@@ -494,7 +556,7 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 	if (ret == 0)
 		ret = get_word(l, PATH("on_failure"), t->on_failure, outcomes, &new->on_failure);
 #undef PATH
-	return ret;
+	return ret == 0 ? load_policies(l, item, t, new) : ret;
 }
 
 static int
@@ -502,6 +564,7 @@ load_listeners(struct load *l)
 {
 	const struct text *t = l->text;
 	struct mqt_config *cfg = l->cfg;
+	const struct mqt_listener defaults = cfg->listeners[0];
 	char item[32];
 	int ret = 0;
 
@@ -516,7 +579,7 @@ load_listeners(struct load *l)
 	cfg->n_listeners = (uint16_t)t->n_listeners;
 	for (unsigned i = 0; ret == 0 && i < t->n_listeners; i++) {
 		snprintf(item, sizeof(item), "listeners[%u]", i);
-		ret = load_listener(l, item, &t->listeners[i], &cfg->listeners[i]);
+		ret = load_listener(l, item, &t->listeners[i], &defaults, &cfg->listeners[i]);
 		if (ret == 0)
 			ret = check_listener(l, item, &cfg->listeners[i]);
 	}
@@ -593,6 +656,23 @@ load_limits(struct load *l)
 }
 
 static int
+load_flap(struct load *l)
+{
+	const struct text_flap *t = l->text->flap;
+	struct mqt_flap *flap = &l->cfg->flap;
+	int ret = 0;
+
+	if (!t)
+		return 0;
+#define LOAD(key, member, least, greatest)                                                         \
+	if (ret == 0)                                                                              \
+		ret = get_number(l, "flap." #key, t->key, least, greatest, &flap->member);
+	FLAP(LOAD)
+#undef LOAD
+	return ret;
+}
+
+static int
 load_control(struct load *l)
 {
 	const struct text_control *t = l->text->control;
@@ -628,6 +708,8 @@ load_sections(struct load *l)
 		ret = get_word(l, "poll", l->text->poll, modes, &l->cfg->poll);
 	if (ret == 0)
 		ret = load_limits(l);
+	if (ret == 0)
+		ret = load_flap(l);
 	if (ret == 0)
 		ret = load_control(l);
 	if (ret == 0)

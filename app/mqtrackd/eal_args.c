@@ -83,6 +83,7 @@ memory_mb(const struct mqt_config *cfg)
 
 	bytes = (uint64_t)cfg->n_mbufs * MBUF_BYTES;
 	bytes += (uint64_t)limits->max_clients * (CLIENT_BYTES + CONNECTION_BYTES);
+	bytes += (uint64_t)limits->max_retained * CLIENT_BYTES;
 	bytes += (uint64_t)limits->max_connections * CONNECTION_BYTES;
 	bytes += (uint64_t)limits->max_embryos * EMBRYO_BYTES;
 	return BASE_MB + (unsigned)(bytes >> 20);

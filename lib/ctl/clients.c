@@ -22,6 +22,7 @@ struct filter {
 	const char *broker;              /* NULL: any */
 	const char *username;
 	const char *transport;
+	const char *state;
 };
 
 struct page {
@@ -61,6 +62,8 @@ matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_c
 	if (f->listener >= 0 && info->listener != f->listener)
 		return false;
 	if (f->connected >= 0 && up != f->connected)
+		return false;
+	if (f->state && strcmp(f->state, ctl_record_state(state)) != 0)
 		return false;
 	if (f->worker != UINT64_MAX && mqt_chan_id_worker(chan->id) != f->worker)
 		return false;
@@ -155,6 +158,21 @@ read_cursor(struct ctl_call *call, const json_t *params, uint32_t *pos)
 }
 
 static bool
+read_state(struct ctl_call *call, const json_t *params, const char **state)
+{
+	if (!ctl_params_string(call, params, "state", state))
+		return false;
+	for (uint32_t s = MQT_CHAN_CONNECTED; *state && s <= MQT_CHAN_RETAINED; s++) {
+		if (strcmp(*state, ctl_record_state(s)) == 0)
+			return true;
+	}
+	if (*state)
+		ctl_call_error(call, CTL_E_PARAMS,
+				"state is connected, orphaned, disconnected or retained");
+	return !*state;
+}
+
+static bool
 filter_read(struct ctl_call *call, const json_t *params, struct filter *f)
 {
 	*f = (struct filter){ .worker = UINT64_MAX };
@@ -166,6 +184,7 @@ filter_read(struct ctl_call *call, const json_t *params, struct filter *f)
 			ctl_params_string(call, params, "broker", &f->broker) &&
 			ctl_params_string(call, params, "username", &f->username) &&
 			ctl_params_string(call, params, "transport", &f->transport) &&
+			read_state(call, params, &f->state) &&
 			ctl_params_clientid(call, params, &f->clientid);
 }
 
@@ -194,7 +213,7 @@ ctl_clients_list(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { "limit", "cursor", "clientid", "clientid_hex",
 		"domain", "listener", "broker", "connected", "worker", "username", "transport",
-		NULL };
+		"state", NULL };
 	struct page page = { .call = call, .limit = CTL_LIST_DEFAULT };
 
 	if (!ctl_params_check(call, params, allowed) ||
@@ -286,7 +305,9 @@ channel_json(const struct mqt_config *cfg, const struct mqt_chan *chan)
 	err |= ctl_record_set_chan(obj, "channel", chan->id);
 	err |= json_object_set_new(obj, "node", json_string(cfg->node));
 	err |= json_object_set_new(obj, "worker", json_integer(mqt_chan_id_worker(chan->id)));
-	err |= json_object_set_new(obj, "state", json_string(ctl_record_state(chan)));
+	err |= json_object_set_new(obj, "state",
+			json_string(ctl_record_state(
+					atomic_load_explicit(&chan->state, memory_order_relaxed))));
 	if (info->domain < cfg->n_domains)
 		err |= json_object_set_new(obj, "domain", json_string(cfg->domains[info->domain]));
 	if (err) {

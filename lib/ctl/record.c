@@ -81,13 +81,15 @@ ctl_record_broker(const struct mqt_config *cfg, const struct mqt_endpoint *broke
 }
 
 const char *
-ctl_record_state(const struct mqt_chan *chan)
+ctl_record_state(uint32_t state)
 {
-	switch (atomic_load_explicit(&chan->state, memory_order_relaxed)) {
+	switch (state) {
 	case MQT_CHAN_CONNECTED:
 		return "connected";
 	case MQT_CHAN_ORPHANED:
 		return "orphaned";
+	case MQT_CHAN_RETAINED:
+		return "retained";
 	default:
 		return "disconnected";
 	}
@@ -160,8 +162,8 @@ set_place(json_t *obj, const struct mqt_config *cfg, const struct mqt_chan *chan
 	return err;
 }
 
-static int
-set_traffic(json_t *obj, const struct mqt_cm *cm, mqt_chan_id id)
+int
+ctl_record_set_traffic(json_t *obj, const uint64_t counter[MQT_SLOT_N_COUNTERS])
 {
 	static const char *const names[] = {
 		[MQT_RECV_OCT] = "recv_oct",
@@ -173,15 +175,24 @@ set_traffic(json_t *obj, const struct mqt_cm *cm, mqt_chan_id id)
 		[MQT_SEND_PKT] = "send_pkt",
 		[MQT_SEND_MSG] = "send_msg",
 	};
-	uint64_t counter[MQT_SLOT_N_COUNTERS];
 	int err = 0;
 
 	_Static_assert(sizeof(names) / sizeof(names[0]) == MQT_SLOT_N_COUNTERS, "a name each");
-	if (mqt_cm_stats(cm, id, counter, NULL) < 0)
-		return 0; /* the slot has moved on: not known */
 	for (unsigned i = 0; i < MQT_SLOT_N_COUNTERS; i++)
 		err |= json_object_set_new(obj, names[i], json_integer((json_int_t)counter[i]));
 	return err;
+}
+
+/* From the slot of a channel that has one: a retained channel's belongs to others by now, and
+ * where it has moved on since, nothing is known. */
+static int
+set_traffic(json_t *obj, const struct mqt_cm *cm, mqt_chan_id id, uint32_t state)
+{
+	uint64_t counter[MQT_SLOT_N_COUNTERS];
+
+	if (state == MQT_CHAN_RETAINED || mqt_cm_stats(cm, id, counter, NULL) < 0)
+		return 0;
+	return ctl_record_set_traffic(obj, counter);
 }
 
 json_t *
@@ -195,10 +206,11 @@ ctl_record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)
 	err |= set_identity(obj, chan->info);
 	err |= set_session(obj, chan->info);
 	err |= json_object_set_new(obj, "connected", json_boolean(state == MQT_CHAN_CONNECTED));
+	err |= json_object_set_new(obj, "state", json_string(ctl_record_state(state)));
 	err |= json_object_set_new(obj, "connected_at",
 			json_string(ctl_record_time(chan->connected_wall_ns, at)));
 	err |= set_place(obj, ctl->p.config, chan);
-	err |= set_traffic(obj, ctl->p.cm, chan->id);
+	err |= set_traffic(obj, ctl->p.cm, chan->id, state);
 	if (err) {
 		json_decref(obj);
 		return NULL;
@@ -253,6 +265,7 @@ ctl_record_event(const struct mqt_ctl *ctl, const struct mqt_event *ev)
 	err |= json_object_set_new(obj, "seq", json_integer((json_int_t)ev->seq));
 	err |= json_object_set_new(obj, "type", json_string(mqt_event_name(ev->type)));
 	err |= json_object_set_new(obj, "at", json_string(ctl_record_time(ev->wall_ns, at)));
+	err |= json_object_set_new(obj, "mono_ns", json_integer((json_int_t)ev->mono_ns));
 	err |= set_event_client(obj, ev);
 	if (ev->reason != MQT_REASON_NONE)
 		err |= json_object_set_new(obj, "reason", json_string(mqt_reason_name(ev->reason)));
@@ -262,6 +275,8 @@ ctl_record_event(const struct mqt_ctl *ctl, const struct mqt_event *ev)
 		err |= json_object_set_new(obj, "peer", ctl_record_endpoint(&ev->peer));
 	if (ev->broker.version)
 		err |= json_object_set_new(obj, "broker", ctl_record_broker(cfg, &ev->broker));
+	if (ev->count)
+		err |= json_object_set_new(obj, "count", json_integer(ev->count));
 	if (ev->other != MQT_CHAN_NONE)
 		err |= ctl_record_set_chan(obj, "other", ev->other);
 	if (ev->other_peer.version)

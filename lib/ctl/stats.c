@@ -187,12 +187,20 @@ listeners_json(const struct mqt_config *cfg)
 		const struct mqt_listener *l = &cfg->listeners[i];
 
 		json_array_append_new(list,
-				json_pack("{s:s, s:o, s:i, s:s, s:s}", "name", l->name, "address",
-						address_json(&l->address), "port",
-						(int)l->address.port, "domain",
+				json_pack("{s:s, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:I}", "name",
+						l->name, "address", address_json(&l->address),
+						"port", (int)l->address.port, "domain",
 						cfg->domains[l->domain], "on_failure",
-						l->on_failure == MQT_FAIL_OPEN ? "open"
-									       : "closed"));
+						l->on_failure == MQT_FAIL_OPEN ? "open" : "closed",
+						"policy",
+						l->policy == MQT_POLICY_NEWEST_WINS ? "newest-wins"
+										    : "reject-new",
+						"will",
+						l->will == MQT_WILL_PUBLISH ? "publish"
+									    : "suppress",
+						"bind_username", (int)l->bind_username,
+						"session_expiry_v3",
+						(json_int_t)l->session_expiry_v3_sec));
 	}
 	return list;
 }
@@ -239,11 +247,14 @@ domains_json(const struct mqt_config *cfg)
 static json_t *
 config_json(const struct mqt_config *cfg)
 {
-	return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "poll",
+	return json_pack("{s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:o, s:o, s:o}", "poll",
 			cfg->poll == MQT_POLL_BUSY ? "busy" : "adaptive", "max_clients",
 			(json_int_t)cfg->limits.max_clients, "events",
-			(json_int_t)cfg->limits.events, "domains", domains_json(cfg), "listeners",
-			listeners_json(cfg), "ports", pairs_json(cfg), "brokers",
+			(json_int_t)cfg->limits.events, "max_retained",
+			(json_int_t)cfg->limits.max_retained, "flap", "takeovers",
+			(json_int_t)cfg->flap.takeovers, "within", (json_int_t)cfg->flap.within_sec,
+			"hold", (json_int_t)cfg->flap.hold_sec, "domains", domains_json(cfg),
+			"listeners", listeners_json(cfg), "ports", pairs_json(cfg), "brokers",
 			brokers_json(cfg));
 }
 

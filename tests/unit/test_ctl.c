@@ -342,6 +342,8 @@ static const struct {
 	{ "clients.list", "{\"worker\":256}", -32602 },
 	{ "clients.get", NULL, -32602 },
 	{ "clients.get", "{}", -32602 },
+	{ "clients.list", "{\"state\":\"gone\"}", -32602 },
+	{ "clients.list", "{\"state\":1}", -32602 },
 	{ "clients.get", "{\"clientid\":1}", -32602 },
 	{ "clients.get", "{\"clientid\":\"a\",\"clientid_hex\":\"61\"}", -32602 },
 	{ "clients.get", "{\"clientid_hex\":\"6\"}", -32602 },
@@ -834,7 +836,7 @@ static void
 test_record_tells_all_that_is_known(void)
 {
 	static const char *const keys[] = { "clientid", "username", "proto_name", "proto_ver",
-		"keepalive", "clean_start", "expiry_interval", "connected", "connected_at",
+		"keepalive", "clean_start", "expiry_interval", "connected", "state", "connected_at",
 		"ip_address", "port", "broker", "listener", "domain", "node", "channel", "worker",
 		"transport", "recv_oct", "recv_cnt", "recv_pkt", "recv_msg", "send_oct", "send_cnt",
 		"send_pkt", "send_msg", NULL };
@@ -872,6 +874,7 @@ test_record_tells_all_that_is_known(void)
 	CHECK(json_is_true(json_object_get(record, "clean_start")));
 	CHECK_EQ(int_of(record, "expiry_interval"), 0);
 	CHECK(json_is_true(json_object_get(record, "connected")));
+	CHECK_STR(text_of(record, "state"), "connected");
 	CHECK_EQ(strlen(text_of(record, "connected_at")), strlen("2026-01-31T23:59:59.999Z"));
 	CHECK_STR(text_of(record, "ip_address"), "192.0.2.7");
 	CHECK_EQ(int_of(record, "port"), 40000);
@@ -894,7 +897,7 @@ static void
 test_record_leaves_out_what_is_not_known(void)
 {
 	static const char *const keys[] = { "clientid", "proto_name", "proto_ver", "keepalive",
-		"clean_start", "connected", "connected_at", "ip_address", "port", "broker",
+		"clean_start", "connected", "state", "connected_at", "ip_address", "port", "broker",
 		"listener", "domain", "node", "channel", "worker", "transport", NULL };
 	struct tracker t;
 	struct peer p;
@@ -1066,6 +1069,10 @@ test_list_filters(void)
 		{ "{\"worker\":1}", 0 },
 		{ "{\"connected\":true}", 5 },
 		{ "{\"connected\":false}", 0 },
+		{ "{\"state\":\"connected\"}", 5 },
+		{ "{\"state\":\"retained\"}", 0 },
+		{ "{\"state\":\"orphaned\"}", 0 },
+		{ "{\"state\":\"disconnected\"}", 0 },
 		{ "{\"transport\":\"tcp\"}", 5 },
 		{ "{\"transport\":\"ws\"}", 0 },
 		{ "{\"cursor\":null}", 5 },
@@ -1534,6 +1541,12 @@ test_info_tells_the_configuration(void)
 
 	tracker_init(&t);
 	two_domains(&t);
+	t.config.listeners[1].policy = MQT_POLICY_REJECT_NEW;
+	t.config.listeners[1].will = MQT_WILL_SUPPRESS;
+	t.config.listeners[1].bind_username = true;
+	t.config.listeners[1].session_expiry_v3_sec = UINT32_MAX;
+	t.config.limits.max_retained = 77;
+	t.config.flap = (struct mqt_flap){ 3, 4, 5 };
 	strcpy(t.config.pairs[0].outside, "net_tap0");
 	strcpy(t.config.pairs[0].inside, "net_tap1");
 	t.config.n_pairs = 1;
@@ -1550,6 +1563,18 @@ test_info_tells_the_configuration(void)
 	CHECK_STR(text_of(item(config, "listeners", 0), "address"), "any");
 	CHECK_EQ(int_of(item(config, "listeners", 0), "port"), 1883);
 	CHECK_STR(text_of(item(config, "listeners", 1), "domain"), "other");
+	CHECK_STR(text_of(item(config, "listeners", 0), "policy"), "newest-wins");
+	CHECK_STR(text_of(item(config, "listeners", 0), "will"), "publish");
+	CHECK(json_is_false(json_object_get(item(config, "listeners", 0), "bind_username")));
+	CHECK_EQ(int_of(item(config, "listeners", 0), "session_expiry_v3"), 7200);
+	CHECK_STR(text_of(item(config, "listeners", 1), "policy"), "reject-new");
+	CHECK_STR(text_of(item(config, "listeners", 1), "will"), "suppress");
+	CHECK(json_is_true(json_object_get(item(config, "listeners", 1), "bind_username")));
+	CHECK_EQ(int_of(item(config, "listeners", 1), "session_expiry_v3"), UINT32_MAX);
+	CHECK_EQ(int_of(config, "max_retained"), 77);
+	CHECK_EQ(int_of(json_object_get(config, "flap"), "takeovers"), 3);
+	CHECK_EQ(int_of(json_object_get(config, "flap"), "within"), 4);
+	CHECK_EQ(int_of(json_object_get(config, "flap"), "hold"), 5);
 	CHECK_STR(text_of(item(config, "ports", 0), "inside"), "net_tap1");
 	json_decref(result);
 	peer_close(&p);
@@ -1776,6 +1801,61 @@ test_event_of_a_long_client_id_is_cut_at_a_character(void)
 	tracker_stop(&t);
 }
 
+/* Everything an event can carry, in each type. */
+static void
+test_event_of_each_type_tells_both_sides(void)
+{
+	static const char *const keys[] = { "seq", "type", "at", "mono_ns", "clientid", "reason",
+		"epoch", "channel", "peer", "broker", "count", "other", "other_peer", "listener",
+		"domain", "proto_ver", NULL };
+	const struct mqt_event full = {
+		.epoch = 7,
+		.wall_ns = 1,
+		.mono_ns = 123456789012345678,
+		.chan = mqt_chan_id_make(0, 0, 1, 1),
+		.other = mqt_chan_id_make(0, 0, 2, 1),
+		.peer = { .ip = { 192, 0, 2, 7 }, .port = 1, .version = 4 },
+		.broker = { .ip = { 198, 51, 100, 1 }, .port = 1883, .version = 4 },
+		.other_peer = { .ip = { 192, 0, 2, 8 }, .port = 2, .version = 4 },
+		.clientid_len = 1,
+		.reason = MQT_REASON_USERNAME_MISMATCH,
+		.proto_ver = 5,
+		.count = 11,
+		.clientid = "a",
+	};
+	struct tracker t;
+	struct peer p;
+
+	start(&t);
+	mqt_role_control_assert();
+	peer_open(&p, &t);
+	json_decref(peer_result(&p, "events.subscribe", NULL));
+	for (unsigned type = 0; type < MQT_N_EVENTS; type++) {
+		struct mqt_event ev = full;
+		json_t *message;
+		const json_t *params;
+
+		ev.type = (uint8_t)type;
+		mqt_event_ring_write(t.events, &ev);
+		message = peer_recv(&p);
+		params = event_of(message);
+		check_keys(params, keys);
+		check_row = mqt_event_name(type);
+		CHECK_STR(text_of(params, "type"), mqt_event_name(type));
+		CHECK_STR(text_of(params, "reason"), "username_mismatch");
+		CHECK_STR(text_of(params, "peer"), "192.0.2.7:1");
+		CHECK_STR(text_of(params, "other_peer"), "192.0.2.8:2");
+		CHECK_STR(text_of(params, "other"), "00-00-000002-000001");
+		CHECK_EQ(int_of(params, "count"), 11);
+		CHECK_EQ(int_of(params, "epoch"), 7);
+		CHECK_EQ(int_of(params, "mono_ns"), 123456789012345678);
+		json_decref(message);
+	}
+	check_row = "";
+	peer_close(&p);
+	tracker_stop(&t);
+}
+
 /* --- suites ------------------------------------------------------------------------------------ */
 
 #define TEST(name)                                                                                 \
@@ -1845,6 +1925,7 @@ static CU_TestInfo event_tests[] = {
 	TEST(test_event_gap_is_told_once_with_its_numbers),
 	TEST(test_slow_subscriber_misses_events_but_knows_which),
 	TEST(test_event_of_a_long_client_id_is_cut_at_a_character),
+	TEST(test_event_of_each_type_tells_both_sides),
 	CU_TEST_INFO_NULL,
 };
 

@@ -123,6 +123,7 @@ static const struct {
 	{ "none", { "clients", "--limit", "0" }, "\"0\"" },
 	{ "too large", { "events", "--since", "99999999999999999999" }, "9999" },
 	{ "not its option", { "stats", "--limit", "1" }, "stats does not take --limit" },
+	{ "connected and retained", { "clients", "--connected", "--retained" }, "not both" },
 	{ "no id", { "show" }, "an ID is missing for \"show\"" },
 	{ "two ids", { "kick", "a", "b" }, "one operand too many: \"b\"" },
 	{ "an id for none", { "stats", "a" }, "one operand too many: \"a\"" },
@@ -250,6 +251,8 @@ test_clients_lists_all_pages_or_the_limit(void)
 		{ { "clients", "--clientid", "6337", "--hex" }, 1 },
 		{ { "clients", "--clientid", "nobody" }, 0 },
 		{ { "clients", "--domain", "default", "-n", "3" }, 3 },
+		{ { "clients", "--connected" }, 1203 },
+		{ { "clients", "--retained" }, 0 },
 	};
 	struct tracker t;
 
@@ -265,7 +268,7 @@ test_clients_lists_all_pages_or_the_limit(void)
 		json_t *result, *clients;
 		size_t n = 0;
 
-		check_row = rows[i].args[2] ? rows[i].args[2] : rows[i].args[0];
+		check_row = rows[i].args[1] ? rows[i].args[1] : rows[i].args[0];
 		run_in(&t, "C.UTF-8", rows[i].args);
 		CHECK_EQ(run.status, 0);
 		CHECK_STR(run.err, "");

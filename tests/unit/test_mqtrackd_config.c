@@ -55,6 +55,7 @@ test_the_example_is_accepted_and_states_the_defaults(void)
 	CHECK_STR(err, "");
 	mqt_config_init(&want);
 	CHECK_MEM(&cfg.limits, &want.limits, sizeof(want.limits));
+	CHECK_MEM(&cfg.flap, &want.flap, sizeof(want.flap));
 	CHECK_MEM(&cfg.control, &want.control, sizeof(want.control));
 	CHECK_MEM(&cfg.listeners, &want.listeners, sizeof(want.listeners));
 	CHECK_MEM(&cfg.domains, &want.domains, sizeof(want.domains));
@@ -98,8 +99,11 @@ test_every_key_is_read(void)
 			"listeners:\n"
 			"  - {name: a, domain: blue}\n"
 			"  - {name: b, port: 2883, address: 2001:db8::1, domain: green,\n"
-			"     on_failure: closed}\n"
-			"  - {name: c, port: 3883, address: 192.0.2.7, domain: blue}\n"
+			"     on_failure: closed, policy: reject-new, will: suppress,\n"
+			"     bind_username: true, session_expiry_v3: 4294967295}\n"
+			"  - {name: c, port: 3883, address: 192.0.2.7, domain: blue,\n"
+			"     on_failure: open, policy: newest-wins, will: publish,\n"
+			"     bind_username: false, session_expiry_v3: 0}\n"
 			"brokers:\n"
 			"  - {name: x, address: 192.0.2.1}\n"
 			"  - {name: y, address: 192.0.2.1, port: 1883}\n"
@@ -108,11 +112,15 @@ test_every_key_is_read(void)
 			"  parked_per_worker: 7, reorder_per_flow: 8,\n"
 			"  stepdown_local_ms: 9, opening_ms: 100, stall_ms: 11,\n"
 			"  handshake_ms: 102, embryo_ms: 103, idle_sec: 14,\n"
-			"  slot_quiet_ms: 15, down_batch: 16, down_slice: 17, events: 32}\n"
+			"  slot_quiet_ms: 15, down_batch: 16, down_slice: 17, events: 32,\n"
+			"  max_retained: 0, session_filters: 20, session_inflight: 21,\n"
+			"  session_packet_bytes: 122}\n"
+			"flap: {takeovers: 3, within: 4, hold: 5}\n"
 			"control: {socket: /tmp/s, max_clients: 2, max_request: 2048,\n"
 			"  max_backlog: 8192}\n";
 	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 9, 100, 11, 102, 103, 14, 15, 16, 17,
-		32 };
+		32, 0, 20, 21, 122 };
+	const uint32_t flap[] = { 3, 4, 5 };
 	static struct mqt_config cfg;
 	struct mqt_endpoint ep;
 	char err[512];
@@ -138,12 +146,26 @@ test_every_key_is_read(void)
 	ep.port = 2883;
 	CHECK(mqt_endpoint_equal(&cfg.listeners[1].address, &ep));
 	CHECK_EQ(cfg.listeners[2].domain, 0);
+	CHECK_EQ(cfg.listeners[0].policy, MQT_POLICY_NEWEST_WINS);
+	CHECK_EQ(cfg.listeners[0].will, MQT_WILL_PUBLISH);
+	CHECK(!cfg.listeners[0].bind_username);
+	CHECK_EQ(cfg.listeners[0].session_expiry_v3_sec, 7200);
+	CHECK_EQ(cfg.listeners[1].policy, MQT_POLICY_REJECT_NEW);
+	CHECK_EQ(cfg.listeners[1].will, MQT_WILL_SUPPRESS);
+	CHECK(cfg.listeners[1].bind_username);
+	CHECK_EQ(cfg.listeners[1].session_expiry_v3_sec, UINT32_MAX);
+	CHECK_EQ(cfg.listeners[2].policy, MQT_POLICY_NEWEST_WINS);
+	CHECK_EQ(cfg.listeners[2].will, MQT_WILL_PUBLISH);
+	CHECK(!cfg.listeners[2].bind_username);
+	CHECK_EQ(cfg.listeners[2].session_expiry_v3_sec, 0);
 	CHECK_EQ(cfg.n_brokers, 2);
 	CHECK_EQ(cfg.brokers[0].address.port, 0);
 	CHECK_EQ(cfg.brokers[1].address.port, 1883);
 	CHECK_STR(cfg.brokers[1].name, "y");
 	CHECK_EQ(sizeof(limits), sizeof(cfg.limits));
 	CHECK_MEM(&cfg.limits, limits, sizeof(limits));
+	CHECK_EQ(sizeof(flap), sizeof(cfg.flap));
+	CHECK_MEM(&cfg.flap, flap, sizeof(flap));
 	CHECK_STR(cfg.control.socket, "/tmp/s");
 	CHECK_EQ(cfg.control.max_clients, 2);
 	CHECK_EQ(cfg.control.max_request, 2048);
@@ -231,6 +253,20 @@ static const struct {
 			"4: listeners[0].address: '192.0.2.256' is not an IPv4 or IPv6 address" },
 	{ "listener outcome", PORTS "listeners:\n  - name: a\n    on_failure: ajar\n",
 			"4: listeners[0].on_failure: 'ajar' is neither 'open' nor 'closed'" },
+	{ "listener policy", PORTS "listeners:\n  - name: a\n    policy: oldest-wins\n",
+			"4: listeners[0].policy: 'oldest-wins' is neither 'newest-wins' nor "
+			"'reject-new'" },
+	{ "listener will", PORTS "listeners:\n  - name: a\n    will: ''\n",
+			"4: listeners[0].will: '' is neither 'publish' nor 'suppress'" },
+	{ "listener binding", PORTS "listeners:\n  - name: a\n    bind_username: yes\n",
+			"4: listeners[0].bind_username: 'yes' is neither 'false' nor 'true'" },
+	{ "listener expiry", PORTS "listeners:\n  - name: a\n    session_expiry_v3: 2h\n",
+			"4: listeners[0].session_expiry_v3: '2h' is not a number from 0 to "
+			"4294967295" },
+	{ "listener expiry wraps",
+			PORTS "listeners:\n  - name: a\n    session_expiry_v3: 4294967296\n",
+			"4: listeners[0].session_expiry_v3: '4294967296' is not a number from 0 to "
+			"4294967295" },
 	{ "listener name twice", PORTS "listeners:\n  - {name: a}\n  - {name: a, port: 1}\n",
 			"4: listeners[1].name: another listener has the name 'a'" },
 	{ "listener port twice", PORTS "listeners:\n  - {name: a}\n  - {name: b}\n",
@@ -245,6 +281,22 @@ static const struct {
 			"3: limits.max_clients: '0' is not a number from 1 to 16777215" },
 	{ "events", PORTS "limits:\n  events: 1000\n",
 			"3: limits.events: 1000 is not a power of two" },
+	{ "retained", PORTS "limits:\n  max_retained: 16777216\n",
+			"3: limits.max_retained: '16777216' is not a number from 0 to 16777215" },
+	{ "filters", PORTS "limits:\n  session_filters: 65536\n",
+			"3: limits.session_filters: '65536' is not a number from 0 to 65535" },
+	{ "inflight", PORTS "limits:\n  session_inflight: 65536\n",
+			"3: limits.session_inflight: '65536' is not a number from 0 to 65535" },
+	{ "packet", PORTS "limits:\n  session_packet_bytes: 63\n",
+			"3: limits.session_packet_bytes: '63' is not a number from 64 to "
+			"1048576" },
+	{ "flap", PORTS "flap:\n  takeovers: 1000001\n",
+			"3: flap.takeovers: '1000001' is not a number from 0 to 1000000" },
+	{ "flap within", PORTS "flap: {takeovers: 3, within: 0}\n",
+			"2: flap.within: '0' is not a number from 1 to 86400" },
+	{ "flap hold", PORTS "flap:\n  hold: 86401\n",
+			"3: flap.hold: '86401' is not a number from 0 to 86400" },
+	{ "flap unknown key", PORTS "flap:\n  hold_sec: 1\n", "3: flap.hold_sec: unknown key" },
 	{ "opening", PORTS "limits:\n  stepdown_local_ms: 500\n  opening_ms: 500\n",
 			"4: limits.opening_ms: opening_ms (500) must be longer than "
 			"stepdown_local_ms (500)" },
