@@ -31,6 +31,13 @@ bench_name(char *buf, size_t cap, const char *what, uint64_t size)
 	return buf;
 }
 
+/* EAL leaves its folder behind. */
+static void
+remove_runtime_dir(void)
+{
+	rmdir(rte_eal_get_runtime_dir());
+}
+
 int
 bench_eal_init(uint64_t mem_mib)
 {
@@ -47,6 +54,7 @@ bench_eal_init(uint64_t mem_mib)
 		fprintf(stderr, "mqtrack-bench: EAL: %s\n", rte_strerror(rte_errno));
 		return -1;
 	}
+	atexit(remove_runtime_dir);
 	return 0;
 }
 

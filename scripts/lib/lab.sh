@@ -87,7 +87,7 @@ lab_possible() {
 	local status=$?
 	ip netns delete "$LAB-try"
 	if [ "$status" != 0 ]; then
-		echo "cannot make a veth pair ($why): load or build the kernel module veth"
+		echo "cannot make a veth pair in a namespace ($why): the kernel needs its module veth"
 		return 1
 	fi
 }

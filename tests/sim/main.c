@@ -343,14 +343,12 @@ run(uint64_t seed, const struct options *o)
 			seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
 			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
 			w->stats.quiets, w->failures ? "FAILED" : "ok");
-	if (w->failures) /* where it stands now, packets are still under way */
-	{
-		fflush(stdout);
-		_exit(1);
-	}
-	sim_tracker_stop(w);
+	/* after a breach it stays as it is: packets are still under way */
+	if (!w->failures)
+		sim_tracker_stop(w);
 	failures = w->failures;
 	free(w);
+	rmdir(rte_eal_get_runtime_dir());
 	rte_eal_cleanup();
 	fflush(stdout);
 	return failures ? 1 : 0;

@@ -553,7 +553,7 @@ peer_call(struct peer *p, const char *method, const char *params)
 {
 	json_t *request = json_pack(
 			"{s:s, s:i, s:s}", "jsonrpc", "2.0", "id", p->next_id++, "method", method);
-	json_t *answer;
+	json_t *answer = NULL;
 	char *text;
 
 	if (params) {
@@ -565,9 +565,10 @@ peer_call(struct peer *p, const char *method, const char *params)
 	text = json_dumps(request, JSON_COMPACT);
 	peer_send_line(p, text);
 	free(text);
-	do
+	do {
+		json_decref(answer); /* an event, or what was said to nobody in particular */
 		answer = peer_recv(p);
-	while (answer &&
+	} while (answer &&
 			!json_equal(json_object_get(answer, "id"), json_object_get(request, "id")));
 	json_decref(request);
 	return answer;
