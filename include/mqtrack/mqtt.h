@@ -141,7 +141,7 @@ enum mqt_parse mqt_mqtt_connack_parse(const uint8_t *data, size_t len, uint8_t v
  */
 struct mqt_mqtt_cursor {
 	uint32_t skip;    /* body bytes of the current packet still to come */
-	uint32_t partial; /* Remaining Length collected so far */
+	uint32_t partial; /* Remaining Length of the current packet, as far as collected */
 	uint8_t first;    /* first byte of the current packet */
 	uint8_t n_header; /* bytes of an unfinished fixed header; 0: none */
 	uint8_t error;    /* enum mqt_mqtt_error, once BAD */
@@ -189,21 +189,24 @@ typedef void (*mqt_mqtt_packet_fn)(void *arg, const struct mqt_mqtt_packet *pack
 
 /**
  * Tap: a framing cursor that also reports the packets a session is made of: PUBLISH with QoS > 0,
- * its acknowledgements, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, DISCONNECT. A packet that lies
+ * its acknowledgements, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, DISCONNECT. A body that lies
  * in one piece is read where it is; only one that is cut is collected, in an allocation that goes
  * when it is complete. Zeroed is a stream at a packet boundary.
  */
 struct mqt_mqtt_tap {
 	struct mqt_mqtt_cursor cursor;
-	uint32_t n_part; /* bytes of the current packet's body seen so far, where it is collected */
-	uint8_t *part;   /* NULL: nothing is being collected */
+	uint32_t fields; /* what is read of the current packet so far: packet id, reason code, ... */
+	uint8_t *part;   /* body of the current packet so far; NULL: nothing is being collected */
 };
 
 /**
  * Follows @p len further bytes, like mqt_mqtt_cursor_feed(), and calls @p fn for each packet
- * complete. Linear; allocates only for a packet of interest that is cut.
+ * complete. A packet whose packet id is 0 or missing is not reported: the broker judges it.
+ * Costs no more than the cursor for packets of no interest; a PUBLISH is never collected, whatever
+ * its length; only a body that is reported and cut is.
  * @param version 3, 4 or 5.
- * @param max_body longest body kept; a longer one is reported as oversize.
+ * @param max_body longest body kept; a longer one, and one for which there is no memory, is
+ * reported as oversize.
  * @param fn called in the order of the stream.
  */
 bool mqt_mqtt_tap_feed(struct mqt_mqtt_tap *tap, const uint8_t *data, size_t len, uint8_t version,

@@ -15,53 +15,9 @@
  * incomplete, not malformed.
  */
 
-#include "header.h"
+#include "cursor.h"
+
 #include "mqtrack/mqtt.h"
-
-/* Length bytes that may follow the first byte. */
-#define LENGTH_BYTES_MAX 4
-
-static void
-complete(const struct mqt_mqtt_cursor *cursor, struct mqt_mqtt_seen *seen)
-{
-	seen->packets++;
-	seen->publishes += cursor->first >> 4 == MQT_MQTT_PUBLISH;
-}
-
-static bool
-first_byte(struct mqt_mqtt_cursor *cursor, uint8_t byte, struct mqt_mqtt_seen *seen)
-{
-	enum mqt_mqtt_error e = header_first_check(byte);
-
-	cursor->first = byte;
-	cursor->partial = 0;
-	cursor->n_header = 1;
-	if (e != MQT_MQTT_E_NONE) {
-		cursor->error = (uint8_t)e;
-		return false;
-	}
-	seen->types |= (uint16_t)(1u << (byte >> 4));
-	return true;
-}
-
-static bool
-length_byte(struct mqt_mqtt_cursor *cursor, uint8_t byte, struct mqt_mqtt_seen *seen)
-{
-	cursor->partial |= (uint32_t)(byte & 0x7f) << (7 * (cursor->n_header - 1));
-	if (byte & 0x80) {
-		if (cursor->n_header == LENGTH_BYTES_MAX) {
-			cursor->error = MQT_MQTT_E_VARINT;
-			return false;
-		}
-		cursor->n_header++;
-		return true;
-	}
-	cursor->skip = cursor->partial;
-	cursor->n_header = 0;
-	if (cursor->skip == 0)
-		complete(cursor, seen);
-	return true;
-}
 
 bool
 mqt_mqtt_cursor_feed(struct mqt_mqtt_cursor *cursor, const uint8_t *data, size_t len,
@@ -73,7 +29,6 @@ mqt_mqtt_cursor_feed(struct mqt_mqtt_cursor *cursor, const uint8_t *data, size_t
 		return false;
 	while (data < end) {
 		size_t left = (size_t)(end - data);
-		bool ok;
 
 		if (cursor->skip > left) {
 			cursor->skip -= (uint32_t)left;
@@ -82,12 +37,10 @@ mqt_mqtt_cursor_feed(struct mqt_mqtt_cursor *cursor, const uint8_t *data, size_t
 		if (cursor->skip > 0) {
 			data += cursor->skip;
 			cursor->skip = 0;
-			complete(cursor, seen);
+			cursor_complete(cursor, seen);
 			continue;
 		}
-		ok = cursor->n_header == 0 ? first_byte(cursor, *data, seen)
-					   : length_byte(cursor, *data, seen);
-		if (!ok)
+		if (!cursor_header_byte(cursor, *data, seen))
 			return false;
 		data++;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * MQTT 5.0 properties of CONNECT, of its will and of CONNACK.
+ * MQTT 5.0 properties of CONNECT, of its will, of CONNACK and of DISCONNECT.
  *
  * One pass over a list with a table of what each identifier carries and where it may stand. An
  * identifier that is unknown, or known and elsewhere, is malformed at once: its length cannot be
@@ -10,7 +10,7 @@
  *
  * No state; any thread.
  *
- * Sources: MQTT 5.0 §2.2.2, §3.1.2.11, §3.1.3.2, §3.2.2.3.
+ * Sources: MQTT 5.0 §2.2.2, §3.1.2.11, §3.1.3.2, §3.2.2.3, §3.14.2.2.
  */
 
 #include "property.h"
@@ -27,45 +27,47 @@ enum kind {
 	KIND_PAIRS, /* two strings, any number of times */
 };
 
-#define CONNECT PROPERTY_IN_CONNECT
-#define WILL    PROPERTY_IN_WILL
-#define CONNACK PROPERTY_IN_CONNACK
+#define CONNECT    PROPERTY_IN_CONNECT
+#define WILL       PROPERTY_IN_WILL
+#define CONNACK    PROPERTY_IN_CONNACK
+#define DISCONNECT PROPERTY_IN_DISCONNECT
 
 /* Properties of other packets only are absent: they are as wrong here as unknown ones. */
 static const struct {
 	uint8_t kind;
 	uint8_t places;
 } known[] = {
-	[0x01] = { KIND_BOOL, WILL },                      /* payload format indicator */
-	[0x02] = { KIND_U32, WILL },                       /* message expiry interval */
-	[0x03] = { KIND_STRING, WILL },                    /* content type */
-	[0x08] = { KIND_STRING, WILL },                    /* response topic */
-	[0x09] = { KIND_BINARY, WILL },                    /* correlation data */
-	[0x11] = { KIND_U32, CONNECT | CONNACK },          /* session expiry interval */
-	[0x12] = { KIND_STRING, CONNACK },                 /* assigned client identifier */
-	[0x13] = { KIND_U16, CONNACK },                    /* server keep alive */
-	[0x15] = { KIND_STRING, CONNECT | CONNACK },       /* authentication method */
-	[0x16] = { KIND_BINARY, CONNECT | CONNACK },       /* authentication data */
-	[0x17] = { KIND_BOOL, CONNECT },                   /* request problem information */
-	[0x18] = { KIND_U32, WILL },                       /* will delay interval */
-	[0x19] = { KIND_BOOL, CONNECT },                   /* request response information */
-	[0x1a] = { KIND_STRING, CONNACK },                 /* response information */
-	[0x1c] = { KIND_STRING, CONNACK },                 /* server reference */
-	[0x1f] = { KIND_STRING, CONNACK },                 /* reason string */
-	[0x21] = { KIND_U16_NONZERO, CONNECT | CONNACK },  /* receive maximum */
-	[0x22] = { KIND_U16, CONNECT | CONNACK },          /* topic alias maximum */
-	[0x24] = { KIND_BOOL, CONNACK },                   /* maximum QoS */
-	[0x25] = { KIND_BOOL, CONNACK },                   /* retain available */
-	[0x26] = { KIND_PAIRS, CONNECT | WILL | CONNACK }, /* user property */
-	[0x27] = { KIND_U32_NONZERO, CONNECT | CONNACK },  /* maximum packet size */
-	[0x28] = { KIND_BOOL, CONNACK },                   /* wildcard subscription available */
-	[0x29] = { KIND_BOOL, CONNACK },                   /* subscription identifiers available */
-	[0x2a] = { KIND_BOOL, CONNACK },                   /* shared subscription available */
+	[0x01] = { KIND_BOOL, WILL },                          /* payload format indicator */
+	[0x02] = { KIND_U32, WILL },                           /* message expiry interval */
+	[0x03] = { KIND_STRING, WILL },                        /* content type */
+	[0x08] = { KIND_STRING, WILL },                        /* response topic */
+	[0x09] = { KIND_BINARY, WILL },                        /* correlation data */
+	[0x11] = { KIND_U32, CONNECT | CONNACK | DISCONNECT }, /* session expiry interval */
+	[0x12] = { KIND_STRING, CONNACK },                     /* assigned client identifier */
+	[0x13] = { KIND_U16, CONNACK },                        /* server keep alive */
+	[0x15] = { KIND_STRING, CONNECT | CONNACK },           /* authentication method */
+	[0x16] = { KIND_BINARY, CONNECT | CONNACK },           /* authentication data */
+	[0x17] = { KIND_BOOL, CONNECT },                       /* request problem information */
+	[0x18] = { KIND_U32, WILL },                           /* will delay interval */
+	[0x19] = { KIND_BOOL, CONNECT },                       /* request response information */
+	[0x1a] = { KIND_STRING, CONNACK },                     /* response information */
+	[0x1c] = { KIND_STRING, CONNACK | DISCONNECT },        /* server reference */
+	[0x1f] = { KIND_STRING, CONNACK | DISCONNECT },        /* reason string */
+	[0x21] = { KIND_U16_NONZERO, CONNECT | CONNACK },      /* receive maximum */
+	[0x22] = { KIND_U16, CONNECT | CONNACK },              /* topic alias maximum */
+	[0x24] = { KIND_BOOL, CONNACK },                       /* maximum QoS */
+	[0x25] = { KIND_BOOL, CONNACK },                       /* retain available */
+	[0x26] = { KIND_PAIRS, CONNECT | WILL | CONNACK | DISCONNECT }, /* user property */
+	[0x27] = { KIND_U32_NONZERO, CONNECT | CONNACK },               /* maximum packet size */
+	[0x28] = { KIND_BOOL, CONNACK }, /* wildcard subscription available */
+	[0x29] = { KIND_BOOL, CONNACK }, /* subscription identifiers available */
+	[0x2a] = { KIND_BOOL, CONNACK }, /* shared subscription available */
 };
 
 #undef CONNECT
 #undef WILL
 #undef CONNACK
+#undef DISCONNECT
 
 #define N_KNOWN (sizeof(known) / sizeof(known[0]))
 

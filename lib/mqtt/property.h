@@ -16,6 +16,7 @@ enum property_place {
 	PROPERTY_IN_CONNECT = 1 << 0,
 	PROPERTY_IN_WILL = 1 << 1,
 	PROPERTY_IN_CONNACK = 1 << 2,
+	PROPERTY_IN_DISCONNECT = 1 << 3,
 };
 
 struct properties {
