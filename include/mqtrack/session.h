@@ -24,7 +24,7 @@
 struct mqt_session;
 
 struct mqt_session_limits {
-	uint32_t filters;  /* topic filters kept; further ones are counted */
+	uint32_t filters;  /* topic filters kept, and requests waiting; further ones are counted */
 	uint32_t inflight; /* packet ids kept a direction; further ones are counted */
 };
 
@@ -80,7 +80,7 @@ void mqt_session_counts(const struct mqt_session *session, struct mqt_session_co
 
 /**
  * @param i from 0, in order of subscription.
- * @param filter raw bytes inside the session. @param qos granted by SUBACK; options as subscribed.
+ * @param filter raw bytes inside the session. @param qos granted by SUBACK.
  * @return false past the end.
  */
 bool mqt_session_filter(const struct mqt_session *session, unsigned i, struct mqt_bytes *filter,
@@ -100,15 +100,23 @@ struct mqt_pendings {
 };
 
 /**
- * Takes the ids in flight towards the client out of a session.
+ * Takes the ids in flight towards the client out of a session, whose flow is over: it also forgets
+ * the SUBSCRIBE and UNSUBSCRIBE that were not answered.
  * @return NULL where there are none, or no memory (then they stay). Ownership: free().
  */
 struct mqt_pendings *mqt_session_split_pendings(struct mqt_session *session);
 
-/** Gives them to a session, which owns them then. @p pendings may be NULL. */
+/**
+ * Gives them to a session, which owns them then; an id that it has already is there once. One that
+ * the broker sends again on a later flow leaves the pendings. @p pendings may be NULL. Without
+ * memory those it has stay, and the others are counted as missed.
+ */
 void mqt_session_join_pendings(struct mqt_session *session, struct mqt_pendings *pendings);
 
-/** What outlives a flow beside the session's content; set by the worker for CLOSED. */
+/**
+ * What outlives a flow beside the session's content; set by the worker for CLOSED. Setting it
+ * forgets the SUBSCRIBE and UNSUBSCRIBE that were not answered. Zeroed until it is set.
+ */
 struct mqt_session_final {
 	uint32_t expiry_sec; /* UINT32_MAX: never */
 	uint64_t counter[MQT_SLOT_N_COUNTERS];
