@@ -212,6 +212,13 @@ struct mqt_mqtt_tap {
 bool mqt_mqtt_tap_feed(struct mqt_mqtt_tap *tap, const uint8_t *data, size_t len, uint8_t version,
 		uint32_t max_body, struct mqt_mqtt_seen *seen, mqt_mqtt_packet_fn fn, void *arg);
 
+/**
+ * Skips @p n further bytes that were not seen. Possible inside a body of which nothing is read any
+ * more, its last byte excepted.
+ * @return false: not possible, nothing has changed.
+ */
+bool mqt_mqtt_tap_skip(struct mqt_mqtt_tap *tap, uint32_t n);
+
 /** Frees what is being collected; the tap is zeroed. */
 void mqt_mqtt_tap_fini(struct mqt_mqtt_tap *tap);
 
@@ -225,6 +232,7 @@ bool mqt_mqtt_disconnect_expiry(struct mqt_bytes body, uint32_t *expiry_sec);
 /** Reason codes that the tracker speaks (5.0 §2.4). */
 enum mqt_mqtt_code {
 	MQT_MQTT_RC_SUCCESS = 0x00,
+	MQT_MQTT_RC_NOT_AUTHORIZED = 0x87,
 	MQT_MQTT_RC_SERVER_BUSY = 0x89,
 	MQT_MQTT_RC_TAKEN_OVER = 0x8E,
 	MQT_MQTT_RC_QUOTA = 0x97,

@@ -213,6 +213,23 @@ mqt_mqtt_tap_feed(struct mqt_mqtt_tap *tap, const uint8_t *data, size_t len, uin
 	return true;
 }
 
+bool
+mqt_mqtt_tap_skip(struct mqt_mqtt_tap *tap, uint32_t n)
+{
+	struct mqt_mqtt_cursor *cursor = &tap->cursor;
+	uint32_t at = cursor->partial - cursor->skip;
+
+	if (cursor->skip <= n)
+		return false;
+	if (wanted(cursor->first)) {
+		/* behind its packet id a PUBLISH has nothing that is read */
+		if (cursor->first >> 4 != MQT_MQTT_PUBLISH || at < 4 + (tap->fields >> 16))
+			return false;
+	}
+	cursor->skip -= n;
+	return true;
+}
+
 void
 mqt_mqtt_tap_fini(struct mqt_mqtt_tap *tap)
 {
