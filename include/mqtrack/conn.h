@@ -35,6 +35,7 @@ enum mqt_conn_state {
 	MQT_CONN_CONNECTING, /* CONNECT complete, waits for CONNACK */
 	MQT_CONN_OPENING,    /* successful CONNACK parked, OPEN posted */
 	MQT_CONN_CONNECTED,  /* granted */
+	MQT_CONN_FROZEN,     /* being taken over: nothing passes, the session is handed over */
 	MQT_CONN_OPAQUE,     /* passes, not understood; no channel */
 	MQT_CONN_CLOSING,    /* over for the control lcore; TCP is still being brought to its end */
 	MQT_CONN_RELEASING,  /* the flow is gone, the slot waits for RELEASE or its quiet time */

@@ -7,7 +7,8 @@
  * allow it: its stream stands at a packet boundary, it has acknowledged all that was forwarded,
  * and its window has room. A newcomer that is refused gets a refusing CONNACK and FIN in the place
  * of the parked one, and its broker the client's DISCONNECT and FIN, which keeps the will from
- * being published. Everybody else gets RST: one at the last acknowledgement seen from that end and,
+ * being published; so does the broker of a flow that steps down where its listener suppresses
+ * wills. Everybody else gets RST: one at the last acknowledgement seen from that end and,
  * where it differs, one at the highest byte forwarded to it, for the receiver's next expected
  * number is one of the two unless segments are on their way (R14); what it then sends is answered
  * by an RST at exactly its number.
@@ -24,8 +25,9 @@
 
 #include <string.h>
 
-#define INJECT_CAP 16 /* bytes of an injected MQTT packet, at most */
-#define V3_REFUSED 0x03
+#define INJECT_CAP        16   /* bytes of an injected MQTT packet, at most */
+#define V3_UNAVAILABLE    0x03 /* MQTT 3.1.1 §3.2.2.3 */
+#define V3_NOT_AUTHORIZED 0x05
 
 static const uint16_t done_flag[] = { [CLIENT] = CONN_DONE_CLIENT, [BROKER] = CONN_DONE_BROKER };
 
@@ -148,31 +150,71 @@ can_speak(const struct conn *c, enum side from)
 {
 	const struct stream *s = &c->stream[from];
 
-	return !(s->flags & STREAM_LOST) && s->held == NO_INDEX && s->next == s->end &&
-			mqt_mqtt_cursor_at_boundary(&s->cursor) && has_room(c, from);
+	return !(s->flags & (STREAM_LOST | STREAM_DISCONNECT)) && s->held == NO_INDEX &&
+			s->next == s->end && mqt_mqtt_cursor_at_boundary(&s->tap.cursor) &&
+			has_room(c, from);
+}
+
+/* The DISCONNECT of the client, so that the broker publishes no will. @return false: RST. */
+static bool
+speak_for_client(struct conn *c)
+{
+	if (!can_speak(c, CLIENT))
+		return false;
+	c->stream[CLIENT].injected = INJECT_DISCONNECT;
+	c->inj_code[CLIENT] = MQT_MQTT_RC_SUCCESS;
+	return true;
 }
 
 static void
-choose(struct conn *c, enum close_how how)
+choose_stepdown(struct mqt_conns *cs, struct conn *c, uint8_t code)
 {
-	struct stream *client = &c->stream[CLIENT], *broker = &c->stream[BROKER];
-	bool v5 = c->version == 5;
+	bool suppress = cs->config->listeners[c->listener].will == MQT_WILL_SUPPRESS;
 
-	client->injected = broker->injected = INJECT_RST;
-	if ((how == CLOSE_KICK || how == CLOSE_DISCARD) && v5 && can_speak(c, BROKER)) {
-		broker->injected = INJECT_DISCONNECT;
-		c->inj_code[BROKER] = how == CLOSE_KICK ? MQT_MQTT_RC_ADMINISTRATIVE
-							: MQT_MQTT_RC_TAKEN_OVER;
+	if (c->version == 5 && can_speak(c, BROKER)) {
+		c->stream[BROKER].injected = INJECT_DISCONNECT;
+		c->inj_code[BROKER] = code;
 	}
-	if (how != CLOSE_REFUSE || !c->hs)
+	if (suppress && speak_for_client(c) && c->flags & CONN_WILL)
+		count(cs, MQT_W_WILL_SUPPRESSED);
+}
+
+static void
+choose_refusal(struct conn *c, uint8_t v5_code, uint8_t v3_code)
+{
+	struct stream *broker = &c->stream[BROKER];
+
+	if (!c->hs)
 		return;
 	if (broker->end == c->hs->reply_begin && has_room(c, BROKER)) {
 		broker->injected = INJECT_CONNACK;
-		c->inj_code[BROKER] = v5 ? MQT_MQTT_RC_SERVER_BUSY : V3_REFUSED;
+		c->inj_code[BROKER] = c->version == 5 ? v5_code : v3_code;
 	}
-	if (can_speak(c, CLIENT)) {
-		client->injected = INJECT_DISCONNECT;
-		c->inj_code[CLIENT] = MQT_MQTT_RC_SUCCESS;
+	speak_for_client(c);
+}
+
+static void
+choose(struct mqt_conns *cs, struct conn *c, enum close_how how)
+{
+	c->stream[CLIENT].injected = c->stream[BROKER].injected = INJECT_RST;
+	switch (how) {
+	case CLOSE_RESET:
+		break;
+	case CLOSE_KICK:
+		choose_stepdown(cs, c, MQT_MQTT_RC_ADMINISTRATIVE);
+		break;
+	case CLOSE_DISCARD:
+		choose_stepdown(cs, c, MQT_MQTT_RC_TAKEN_OVER);
+		break;
+	case CLOSE_REFUSE:
+		choose_refusal(c, MQT_MQTT_RC_SERVER_BUSY, V3_UNAVAILABLE);
+		break;
+	case CLOSE_REFUSE_POLICY:
+		choose_refusal(c, MQT_MQTT_RC_QUOTA, V3_UNAVAILABLE);
+		break;
+	case CLOSE_REFUSE_USERNAME:
+		choose_refusal(c, MQT_MQTT_RC_NOT_AUTHORIZED, V3_NOT_AUTHORIZED);
+		break;
 	}
 }
 
@@ -194,7 +236,7 @@ take_held(struct mqt_conns *cs, struct stream *s)
 void
 close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how)
 {
-	choose(c, how);
+	choose(cs, c, how);
 	take_held(cs, &c->stream[CLIENT]);
 	take_held(cs, &c->stream[BROKER]);
 	handshake_end(cs, c);

@@ -44,6 +44,7 @@ static const char *const state_names[] = {
 	[MQT_CONN_CONNECTING] = "connecting",
 	[MQT_CONN_OPENING] = "opening",
 	[MQT_CONN_CONNECTED] = "connected",
+	[MQT_CONN_FROZEN] = "frozen",
 	[MQT_CONN_OPAQUE] = "opaque",
 	[MQT_CONN_CLOSING] = "closing",
 	[MQT_CONN_RELEASING] = "releasing",
@@ -273,6 +274,8 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 	c->tries = 0;
 	c->listener = e->listener;
 	c->hs = NULL;
+	c->session = NULL;
+	c->expiry_sec = 0;
 	c->inj_code[CLIENT] = c->inj_code[BROKER] = 0;
 	for (unsigned side = 0; side < 2; side++) {
 		stream_init(cs, &c->stream[side], e, side);
@@ -291,6 +294,8 @@ conn_remove(struct mqt_conns *cs, struct conn *c)
 {
 	hold_drop(cs, &c->stream[CLIENT]);
 	hold_drop(cs, &c->stream[BROKER]);
+	mqt_mqtt_tap_fini(&c->stream[CLIENT].tap);
+	mqt_mqtt_tap_fini(&c->stream[BROKER].tap);
 	handshake_end(cs, c);
 	mqt_wheel_disarm(cs->wheel, &c->timer);
 	if (c->flags & CONN_IN_TABLE)
@@ -389,6 +394,11 @@ judge_syn(struct mqt_conns *cs, const struct mqt_packet *p, struct conn *c)
 {
 	bool ack = p->view.tcp_flags & MQT_TCP_ACK;
 
+	if (c && c->state == MQT_CONN_FROZEN) {
+		count(cs, MQT_W_FROZEN_DROPPED);
+		rte_pktmbuf_free(p->m);
+		return;
+	}
 	if (!ack && (p->port & 1) == CLIENT) {
 		embryo_syn(cs, p, c);
 		return;
@@ -426,6 +436,9 @@ judge_conn(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 	case MQT_CONN_CONNECTING:
 	case MQT_CONN_OPENING:
 		handshake_input(cs, c, side, p);
+		break;
+	case MQT_CONN_FROZEN:
+		freeze_input(cs, c, side, p);
 		break;
 	case MQT_CONN_CLOSING:
 		if (c->flags & CONN_INJECTED) {
@@ -573,6 +586,9 @@ conn_timer(struct mqt_timer *timer, void *arg)
 	case MQT_CONN_OPENING:
 		handshake_opening_timeout(cs, c);
 		break;
+	case MQT_CONN_FROZEN:
+		freeze_timer(cs, c);
+		break;
 	case MQT_CONN_CLOSING:
 		if (c->flags & CONN_INJECTED) {
 			close_timer(cs, c);
@@ -714,7 +730,7 @@ err:
 }
 
 static void
-drop_all_held(struct mqt_conns *cs)
+drop_all_owned(struct mqt_conns *cs)
 {
 	for (uint32_t i = 0; i < cs->n_fresh; i++) {
 		struct conn *c = &cs->slots[i];
@@ -723,6 +739,9 @@ drop_all_held(struct mqt_conns *cs)
 			continue;
 		hold_drop(cs, &c->stream[CLIENT]);
 		hold_drop(cs, &c->stream[BROKER]);
+		mqt_mqtt_tap_fini(&c->stream[CLIENT].tap);
+		mqt_mqtt_tap_fini(&c->stream[BROKER].tap);
+		session_drop(c);
 		handshake_end(cs, c);
 	}
 }
@@ -733,7 +752,7 @@ mqt_conns_destroy(struct mqt_conns *cs)
 	if (!cs)
 		return;
 	if (cs->slots)
-		drop_all_held(cs);
+		drop_all_owned(cs);
 	handshake_fini(cs);
 	embryo_fini(cs);
 	hold_fini(cs);

@@ -5,6 +5,7 @@
 #include "mqtrack/conn.h"
 #include "mqtrack/info.h"
 #include "mqtrack/mqtt.h"
+#include "mqtrack/session.h"
 #include "mqtrack/wheel.h"
 
 #include <assert.h>
@@ -20,6 +21,8 @@
  *   tcp.c        sequence numbers, acknowledgements, reordering, FIN and RST
  *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
  *   handshake.c  CONNECT and CONNACK, opening a channel, parking (R11)
+ *   session.c    the session of a flow: fed by its taps, inherited, handed over
+ *   freeze.c     a flow that is being taken over: nothing passes
  *   close.c      closing a flow on the wire (R14, R15, R16)
  *   message.c    the worker's side of the mailbox, the end of a channel
  *
@@ -65,12 +68,12 @@ struct stream {
 	uint32_t edge;    /* right edge of the window that this sender offers */
 	uint32_t ts_val;  /* last timestamp, and when it came */
 	uint32_t seen_ms; /* last segment of effect */
-	struct mqt_mqtt_cursor cursor;
 	uint32_t held;    /* first hold, in the order of sequence; NO_INDEX: none */
 	uint8_t n_held;   /* holds */
 	uint8_t flags;    /* enum stream_flag */
 	uint8_t wscale;   /* of the windows that this sender offers */
 	uint8_t injected; /* enum injection */
+	struct mqt_mqtt_tap tap;
 };
 
 enum conn_flag {
@@ -86,6 +89,7 @@ enum conn_flag {
 	CONN_HEARD = 1u << 9,        /* CLOSING: a segment came since the last try */
 	CONN_DONE_CLIENT = 1u << 10, /* CLOSING: the client knows that it is over */
 	CONN_DONE_BROKER = 1u << 11,
+	CONN_WILL = 1u << 12, /* CONNECT had a will */
 };
 
 /** Where a handshake stands; from a bounded pool, free once CONNECTED and CONNECT acknowledged. */
@@ -98,7 +102,9 @@ struct handshake {
 	uint32_t reply_begin; /* sequence number of reply[0] */
 	uint32_t reply_skip;  /* bytes of an AUTH still to come */
 	uint32_t base;        /* sequence number of connect[0] */
-	uint32_t link;        /* next free */
+	uint8_t *early;       /* packets that came before GRANT, see session.c */
+	uint32_t early_len, early_cap;
+	uint32_t link; /* next free */
 };
 
 struct conn {
@@ -117,7 +123,12 @@ struct conn {
 
 	/* cold: what injection and timers need */
 	struct mqt_timer timer;
-	uint8_t ip[2][16]; /* of its flow key, lower end first; IPv4 in the first 4 bytes */
+	union {
+		struct mqt_session *session;   /* NULL: none (yet) */
+		struct mqt_pendings *pendings; /* FROZEN: the session has been handed over */
+	};
+	uint32_t expiry_sec; /* of the session; from CONNACK on */
+	uint8_t ip[2][16];   /* of its flow key, lower end first; IPv4 in the first 4 bytes */
 	uint16_t port_be[2];
 	uint32_t isn[2];
 	uint32_t link;       /* in the FIFO of quiet or free slots */
@@ -128,8 +139,8 @@ struct conn {
 } __rte_cache_aligned;
 
 static_assert(offsetof(struct conn, slot) == 0, "slots are found by their connection");
-static_assert(offsetof(struct conn, timer) <= 192, "hot part: three cache lines");
-static_assert(sizeof(struct conn) <= 320, "budget of a connection");
+static_assert(offsetof(struct conn, timer) <= 256, "hot part: four cache lines");
+static_assert(sizeof(struct conn) <= 384, "budget of a connection");
 
 /** An mbuf that waits. */
 struct hold {
@@ -247,6 +258,13 @@ conn_is_killed(const struct conn *c)
 {
 	/* acquire: pairs with the exchange in mqt_slot_leave() */
 	return atomic_load_explicit(&c->slot.word, memory_order_acquire) == conn_killed_word(c);
+}
+
+/** Whether the channel lives as far as its worker knows. */
+static inline bool
+conn_is_open(const struct conn *c)
+{
+	return c->flags & CONN_CHANNEL && !(c->flags & CONN_DOWN);
 }
 
 /** Sends on what came in at @p port. Ownership: @p m is gone. */
@@ -380,6 +398,9 @@ uint32_t tcp_silent_ms(const struct mqt_conns *cs, const struct conn *c);
 int handshake_init(struct mqt_conns *cs);
 void handshake_fini(struct mqt_conns *cs);
 
+/** Appends to a buffer that grows. @return false: no memory, nothing has changed. */
+bool handshake_append(uint8_t **buf, uint32_t *len, uint32_t *cap, const void *data, uint32_t n);
+
 /** Gives a new connection its handshake. @return false: none is free. */
 bool handshake_begin(struct mqt_conns *cs, struct conn *c);
 void handshake_end(struct mqt_conns *cs, struct conn *c);
@@ -416,7 +437,10 @@ enum close_how {
 	CLOSE_RESET,   /* both ends by RST */
 	CLOSE_KICK,    /* v5 client: DISCONNECT 0x98 where possible */
 	CLOSE_DISCARD, /* v5 client: DISCONNECT 0x8E where possible */
-	CLOSE_REFUSE,  /* refusing CONNACK to the client, DISCONNECT to the broker where possible */
+	/* refusing CONNACK to the client, DISCONNECT to the broker where possible */
+	CLOSE_REFUSE,          /* v5 0x89, 3.x 0x03 */
+	CLOSE_REFUSE_POLICY,   /* v5 0x97, 3.x 0x03 */
+	CLOSE_REFUSE_USERNAME, /* v5 0x87, 3.x 0x05 */
 };
 
 /** Closes the flow on the wire: from now on the tracker is the peer of both ends (R15). */
@@ -432,18 +456,46 @@ void close_timer(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 /** Resets a flow without connection at both ends, from one packet of it, and drops the packet. */
 void close_unknown(struct mqt_conns *cs, const struct mqt_packet *p) WORKER_ROLE;
 
+/* --- freeze.c ---------------------------------------------------------------------------------- */
+
+/** From now on nothing passes. @return its session, NULL: none. Ownership: the caller's. */
+struct mqt_session *freeze(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** A segment of a frozen flow. Ownership: taken. */
+void freeze_input(struct mqt_conns *cs, struct conn *c, enum side side,
+		const struct mqt_packet *p) WORKER_ROLE;
+
+/** The end of the takeover has not come: closes by itself. */
+void freeze_timer(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/* --- session.c --------------------------------------------------------------------------------- */
+
+/** A packet that the tap of @p side has reported. */
+void session_packet(struct mqt_conns *cs, struct conn *c, enum side side,
+		const struct mqt_mqtt_packet *packet);
+
+/** Granted, with what it inherits or NULL. Ownership: the connection's. */
+void session_begin(struct mqt_conns *cs, struct conn *c, struct mqt_session *inherited);
+
+/** Writes what outlives the flow into a session that is about to leave. */
+void session_finish(const struct conn *c, struct mqt_session *session);
+
+/** The session that outlives the flow, an empty one where it had none. @return NULL: no memory. */
+struct mqt_session *session_leave(struct mqt_conns *cs, struct conn *c);
+
+/** Destroys what is left of it: the session, or the pendings of a frozen flow. */
+void session_drop(struct conn *c);
+
 /* --- message.c --------------------------------------------------------------------------------- */
 
 /**
- * The channel is over: slot CLOSED, DOWN posted, once. Nothing where there is no channel.
+ * The channel is over: slot CLOSED, and once DOWN, or CLOSED where a session outlives it. Nothing
+ * where there is no channel.
  * @return false: it had been killed; DOWN says so, and the caller must let nothing out.
  */
 bool channel_down(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason) WORKER_ROLE;
 
 /** Found killed: closes the flow on the wire, posts DOWN. */
 void channel_killed(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
-
-void channel_post(struct mqt_conns *cs, struct conn *c, enum mqt_msg_type type,
-		enum mqt_reason reason) WORKER_ROLE;
 
 #endif

@@ -70,13 +70,14 @@ handshake_end(struct mqt_conns *cs, struct conn *c)
 	c->hs = NULL;
 	free(hs->connect);
 	free(hs->reply);
-	hs->connect = hs->reply = NULL;
+	free(hs->early);
+	hs->connect = hs->reply = hs->early = NULL;
 	hs->link = cs->free_handshake;
 	cs->free_handshake = (uint32_t)(hs - cs->handshakes);
 }
 
-static bool
-append(uint8_t **buf, uint32_t *len, uint32_t *cap, const uint8_t *data, uint32_t n)
+bool
+handshake_append(uint8_t **buf, uint32_t *len, uint32_t *cap, const void *data, uint32_t n)
 {
 	uint32_t want = *cap ? *cap : FIRST_CAP;
 	uint8_t *grown;
@@ -143,7 +144,8 @@ handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *dat
 	while (used < len && r == MQT_PARSE_MORE) {
 		uint32_t n = RTE_MIN(len - used, want - hs->connect_len);
 
-		if (!append(&hs->connect, &hs->connect_len, &hs->connect_cap, data + used, n)) {
+		if (!handshake_append(&hs->connect, &hs->connect_len, &hs->connect_cap, data + used,
+				    n)) {
 			r = MQT_PARSE_BAD;
 			why = MQT_W_NO_MEMORY;
 			break;
@@ -267,6 +269,19 @@ info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_co
 	return info;
 }
 
+/* How long the session outlives the flow (5.0 §3.1.2.11.2; 3.1.1 §3.1.2.4 names no limit). */
+static uint32_t
+session_expiry(const struct mqt_conns *cs, const struct mqt_info *info)
+{
+	if (info->flags & MQT_INFO_ANONYMOUS)
+		return 0;
+	if (info->proto_ver == 5)
+		return info->expiry_sec;
+	return info->flags & MQT_INFO_CLEAN_START
+			? 0
+			: cs->config->listeners[info->listener].session_expiry_v3_sec;
+}
+
 static void
 channel_open(struct mqt_conns *cs, struct conn *c, struct mqt_info *info)
 		MQT_REQUIRES(mqt_role_worker)
@@ -278,7 +293,8 @@ channel_open(struct mqt_conns *cs, struct conn *c, struct mqt_info *info)
 		.info = info,
 	};
 
-	c->flags |= CONN_CHANNEL;
+	c->expiry_sec = session_expiry(cs, info);
+	c->flags |= CONN_CHANNEL | (info->flags & MQT_INFO_HAS_WILL ? CONN_WILL : 0);
 	/* release: who learns of this channel by the message finds it live */
 	atomic_store_explicit(
 			&c->slot.word, mqt_slot_word(c->gen, MQT_SLOT_LIVE), memory_order_release);
@@ -402,7 +418,7 @@ reply_segment(struct mqt_conns *cs, struct conn *c, const struct hold *h)
 
 		if (len == 0)
 			break;
-		if (!append(&hs->reply, &hs->reply_len, &hs->reply_cap, data, len)) {
+		if (!handshake_append(&hs->reply, &hs->reply_len, &hs->reply_cap, data, len)) {
 			conn_untracked(cs, c, MQT_W_NO_MEMORY);
 			return REPLY_DONE;
 		}

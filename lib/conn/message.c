@@ -4,8 +4,14 @@
  *
  * A channel exists for the control lcore from OPEN until REFUSE or RELEASE (CONN_CHANNEL). Its
  * slot word leaves LIVE exactly once: to CLOSED by channel_down(), or to KILLED by the control
- * lcore; the loser of that exchange learns it there. DOWN is posted once for each OPEN, whoever
- * won, unless REFUSE came before. Crossing messages are those of msg.h.
+ * lcore; the loser of that exchange learns it there. DOWN or CLOSED is posted once for each OPEN,
+ * whoever won, unless REFUSE came before. CLOSED where a granted flow ends by itself and its
+ * session has an expiry: then the session goes with it. Everything else ends the session here.
+ * Crossing messages are those of msg.h.
+ *
+ * A takeover is two requests. BEGIN freezes a CONNECTED flow and gives its session away, END closes
+ * it and gives the pendings. An end without a begin, or a begin of anything but a CONNECTED flow,
+ * is answered -EINVAL: no correct control lcore asks for it, and it must not wait for an answer.
  *
  * Synchronisation: the worker's own, but for the slot word.
  * Sources: DESIGN.md R1, R3, R4, R5; msg.h.
@@ -17,33 +23,47 @@
 
 #define MSG_BURST 64
 
-void
-channel_post(struct mqt_conns *cs, struct conn *c, enum mqt_msg_type type, enum mqt_reason reason)
+static void
+channel_post(struct mqt_conns *cs, const struct conn *c, enum mqt_msg_type type,
+		enum mqt_reason reason, struct mqt_session *session) MQT_REQUIRES(mqt_role_worker)
 {
 	struct mqt_msg msg = {
 		.type = (uint8_t)type,
 		.reason = (uint8_t)reason,
 		.chan = conn_chan(cs, c),
 		.stamp_ns = cs->now_ns,
+		.session = session,
 	};
 
 	mqt_mailbox_post_control(cs->mailbox, &msg);
 }
 
+/* Whether this end leaves a session behind. One that is stepping down does not, nor a newcomer. */
+static bool
+leaves_session(const struct conn *c, enum mqt_reason reason)
+{
+	return c->state == MQT_CONN_CONNECTED && c->expiry_sec > 0 && reason != MQT_REASON_KICKED &&
+			reason != MQT_REASON_DISCARDED;
+}
+
 bool
 channel_down(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
 {
+	struct mqt_session *session = NULL;
 	bool alive;
 
-	if (!(c->flags & CONN_CHANNEL) || c->flags & CONN_DOWN)
+	if (!conn_is_open(c))
 		return true;
 	alive = mqt_slot_leave(&c->slot, conn_chan(cs, c), MQT_SLOT_CLOSED);
 	if (!alive) {
 		count(cs, MQT_W_KILLED_SEEN);
 		reason = MQT_REASON_KILLED;
+	} else if (leaves_session(c, reason)) {
+		session = session_leave(cs, c);
 	}
+	session_drop(c);
 	c->flags |= CONN_DOWN;
-	channel_post(cs, c, MQT_MSG_DOWN, reason);
+	channel_post(cs, c, session ? MQT_MSG_CLOSED : MQT_MSG_DOWN, reason, session);
 	return alive;
 }
 
@@ -52,12 +72,6 @@ channel_killed(struct mqt_conns *cs, struct conn *c)
 {
 	channel_down(cs, c, MQT_REASON_KILLED);
 	close_wire(cs, c, CLOSE_RESET);
-}
-
-static bool
-is_open(const struct conn *c)
-{
-	return c->flags & CONN_CHANNEL && !(c->flags & CONN_DOWN);
 }
 
 /* The control lcore has let go of the channel: the slot may rest once the flow is gone. */
@@ -71,28 +85,45 @@ channel_forget(struct mqt_conns *cs, struct conn *c, struct mqt_info *info)
 }
 
 static void
-on_grant(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+on_grant(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
+		MQT_REQUIRES(mqt_role_worker)
 {
-	if (is_open(c) && conn_is_killed(c))
+	if (conn_is_open(c) && conn_is_killed(c))
 		channel_killed(cs, c);
-	if (!is_open(c) || c->state != MQT_CONN_OPENING) {
-		channel_post(cs, c, MQT_MSG_RETURN, MQT_REASON_NONE);
+	if (!conn_is_open(c) || c->state != MQT_CONN_OPENING) {
+		if (msg->session)
+			session_finish(c, msg->session);
+		channel_post(cs, c, MQT_MSG_RETURN, MQT_REASON_NONE, msg->session);
 		return;
 	}
 	count(cs, MQT_W_GRANTS);
 	conn_set_state(cs, c, MQT_CONN_CONNECTED);
 	conn_arm(cs, c, cs->config->limits.idle_sec * MQT_NS_PER_SEC);
-	channel_post(cs, c, MQT_MSG_GRANTED, MQT_REASON_NONE);
+	channel_post(cs, c, MQT_MSG_GRANTED, MQT_REASON_NONE, NULL);
+	session_begin(cs, c, msg->session);
 	handshake_release(cs, c);
 	if (c->state == MQT_CONN_CONNECTED && c->stream[CLIENT].flags & STREAM_FIN)
 		tcp_client_closed(cs, c);
+}
+
+static enum close_how
+refusal(uint8_t reason)
+{
+	switch (reason) {
+	case MQT_REASON_POLICY:
+		return CLOSE_REFUSE_POLICY;
+	case MQT_REASON_USERNAME_MISMATCH:
+		return CLOSE_REFUSE_USERNAME;
+	default: /* superseded, flapping */
+		return CLOSE_REFUSE;
+	}
 }
 
 static void
 on_refuse(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 		MQT_REQUIRES(mqt_role_worker)
 {
-	bool opening = is_open(c) && c->state == MQT_CONN_OPENING;
+	bool opening = conn_is_open(c) && c->state == MQT_CONN_OPENING;
 
 	if (opening)
 		mqt_slot_leave(&c->slot, msg->chan, MQT_SLOT_CLOSED);
@@ -104,24 +135,66 @@ on_refuse(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 		return;
 	}
 	count(cs, MQT_W_REFUSALS);
-	close_wire(cs, c, CLOSE_REFUSE);
+	close_wire(cs, c, refusal(msg->reason));
 }
 
-static void
-stepdown_answer(struct mqt_conns *cs, const struct mqt_msg *msg, int result)
-		MQT_REQUIRES(mqt_role_worker)
+/* An answer to a request that carries a token; what it hands over is given by the caller. */
+static struct mqt_msg
+answer_to(const struct mqt_conns *cs, const struct mqt_msg *msg, enum mqt_msg_type type, int result)
 {
-	struct mqt_msg answer = {
-		.type = MQT_MSG_STEPDOWN_DONE,
+	return (struct mqt_msg){
+		.type = (uint8_t)type,
 		.action = msg->action,
 		.result = result,
 		.chan = msg->chan,
 		.stamp_ns = cs->now_ns,
 		.token = msg->token,
 	};
+}
 
-	if (result != 0)
-		count(cs, MQT_W_STEPDOWN_NOPROC);
+static void
+stepdown_fails(struct mqt_conns *cs, const struct mqt_msg *msg, int result)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_msg answer = answer_to(cs, msg, MQT_MSG_STEPDOWN_DONE, result);
+
+	count(cs, result == -ENOENT ? MQT_W_STEPDOWN_NOPROC : MQT_W_UNEXPECTED_MSG);
+	mqt_mailbox_post_control(cs->mailbox, &answer);
+}
+
+static void
+on_takeover_begin(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_msg answer = answer_to(cs, msg, MQT_MSG_STEPDOWN_DONE, 0);
+
+	if (conn_is_killed(c)) {
+		channel_killed(cs, c);
+		stepdown_fails(cs, msg, -ENOENT);
+		return;
+	}
+	answer.session = freeze(cs, c);
+	mqt_mailbox_post_control(cs->mailbox, &answer);
+}
+
+/* Closes the flow and answers. Of a frozen one the pendings go with the answer. */
+static void
+step_down(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg, enum mqt_reason reason)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_msg answer = answer_to(cs, msg, MQT_MSG_STEPDOWN_DONE, 0);
+	enum close_how how = reason == MQT_REASON_KICKED ? CLOSE_KICK : CLOSE_DISCARD;
+
+	count(cs, MQT_W_STEPDOWNS);
+	if (reason == MQT_REASON_TAKEN_OVER && !conn_is_killed(c)) {
+		answer.pendings = c->pendings;
+		c->pendings = NULL;
+	}
+	if (!channel_down(cs, c, reason))
+		how = CLOSE_RESET;
+	else if (c->state == MQT_CONN_OPENING)
+		how = CLOSE_REFUSE;
+	close_wire(cs, c, how);
 	mqt_mailbox_post_control(cs->mailbox, &answer);
 }
 
@@ -129,20 +202,31 @@ static void
 on_stepdown(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 		MQT_REQUIRES(mqt_role_worker)
 {
-	bool kick = msg->action == MQT_STEPDOWN_KICK;
-	enum close_how how = kick ? CLOSE_KICK : CLOSE_DISCARD;
+	enum mqt_conn_state state = c->state;
 
-	if (!is_open(c)) {
-		stepdown_answer(cs, msg, -ENOENT);
-		return;
-	}
-	count(cs, MQT_W_STEPDOWNS);
-	if (!channel_down(cs, c, kick ? MQT_REASON_KICKED : MQT_REASON_DISCARDED))
-		how = CLOSE_RESET;
-	else if (c->state == MQT_CONN_OPENING)
-		how = CLOSE_REFUSE;
-	close_wire(cs, c, how);
-	stepdown_answer(cs, msg, 0);
+	if (!conn_is_open(c))
+		stepdown_fails(cs, msg, -ENOENT);
+	else if (msg->action == MQT_STEPDOWN_KICK)
+		step_down(cs, c, msg, MQT_REASON_KICKED);
+	else if (msg->action == MQT_STEPDOWN_DISCARD)
+		step_down(cs, c, msg, MQT_REASON_DISCARDED);
+	else if (msg->action == MQT_STEPDOWN_TAKEOVER_BEGIN && state == MQT_CONN_CONNECTED)
+		on_takeover_begin(cs, c, msg);
+	else if (msg->action == MQT_STEPDOWN_TAKEOVER_END && state == MQT_CONN_FROZEN)
+		step_down(cs, c, msg, MQT_REASON_TAKEN_OVER);
+	else
+		stepdown_fails(cs, msg, -EINVAL);
+}
+
+static void
+on_inspect(struct mqt_conns *cs, const struct conn *c, const struct mqt_msg *msg)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_msg answer = answer_to(cs, msg, MQT_MSG_INSPECTED, 0);
+
+	if (c && conn_is_open(c) && c->state == MQT_CONN_CONNECTED)
+		answer.session = mqt_session_clone(c->session);
+	mqt_mailbox_post_control(cs->mailbox, &answer);
 }
 
 /* The slot that the message means, NULL where it has another channel by now. */
@@ -165,9 +249,13 @@ on_unknown(struct mqt_conns *cs, const struct mqt_msg *msg) MQT_REQUIRES(mqt_rol
 
 	switch (msg->type) {
 	case MQT_MSG_STEPDOWN:
-		stepdown_answer(cs, msg, -ENOENT);
+		stepdown_fails(cs, msg, -ENOENT);
+		return;
+	case MQT_MSG_INSPECT:
+		on_inspect(cs, NULL, msg);
 		return;
 	case MQT_MSG_GRANT:
+		answer.session = msg->session;
 		mqt_mailbox_post_control(cs->mailbox, &answer);
 		break;
 	case MQT_MSG_REFUSE:
@@ -191,13 +279,16 @@ on_message(struct mqt_conns *cs, const struct mqt_msg *msg) MQT_REQUIRES(mqt_rol
 	}
 	switch (msg->type) {
 	case MQT_MSG_GRANT:
-		on_grant(cs, c);
+		on_grant(cs, c, msg);
 		break;
 	case MQT_MSG_REFUSE:
 		on_refuse(cs, c, msg);
 		break;
 	case MQT_MSG_STEPDOWN:
 		on_stepdown(cs, c, msg);
+		break;
+	case MQT_MSG_INSPECT:
+		on_inspect(cs, c, msg);
 		break;
 	case MQT_MSG_RELEASE:
 		channel_forget(cs, c, msg->info);

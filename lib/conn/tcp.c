@@ -34,11 +34,19 @@
 /* Options of a segment that carries a timestamp and nothing else: NOP NOP TS(10), RFC 7323 A. */
 #define TS_OPTIONS_BE RTE_BE32(0x0101080a)
 
+/* What was being collected is given up, and the session stays as last known. */
+static void
+stop_following(struct stream *s)
+{
+	s->flags |= STREAM_LOST;
+	mqt_mqtt_tap_fini(&s->tap);
+}
+
 void
 tcp_lose(struct mqt_conns *cs, struct stream *s)
 {
 	hold_drop(cs, s);
-	s->flags |= STREAM_LOST;
+	stop_following(s);
 	if (mqt_seq_cmp(s->next, s->end) > 0)
 		s->end = s->next;
 	s->next = s->end;
@@ -83,10 +91,9 @@ jump(struct conn *c, enum side side, uint32_t to)
 {
 	struct stream *s = &c->stream[side];
 
-	if (s->flags & STREAM_LOST || s->cursor.skip <= to - s->next)
+	if (s->flags & STREAM_LOST || !mqt_mqtt_tap_skip(&s->tap, to - s->next))
 		return false;
 	mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_OCT : MQT_SEND_OCT, to - s->next);
-	s->cursor.skip -= to - s->next;
 	s->next = to;
 	return true;
 }
@@ -175,8 +182,22 @@ note_seen(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 		s->flags |= STREAM_DISCONNECT;
 	if (unlikely(seen->types & 1u << MQT_MQTT_CONNECT)) {
 		count(cs, MQT_W_ANOMALY_SECOND_CONNECT);
-		s->flags |= STREAM_LOST;
+		stop_following(s);
 	}
+}
+
+struct report {
+	struct mqt_conns *cs;
+	struct conn *c;
+	enum side side;
+};
+
+static void
+on_packet(void *arg, const struct mqt_mqtt_packet *packet)
+{
+	const struct report *r = arg;
+
+	session_packet(r->cs, r->c, r->side, packet);
 }
 
 void
@@ -185,6 +206,7 @@ tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8
 {
 	struct stream *s = &c->stream[side];
 	struct mqt_mqtt_seen seen = { 0 };
+	struct report report = { cs, c, side };
 	bool whole;
 
 	if (side == CLIENT && c->state == MQT_CONN_EMBRYONIC) {
@@ -195,11 +217,12 @@ tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8
 	}
 	if (len == 0 || s->flags & STREAM_LOST)
 		return;
-	whole = mqt_mqtt_cursor_feed(&s->cursor, data, len, &seen);
+	whole = mqt_mqtt_tap_feed(&s->tap, data, len, c->version,
+			cs->config->limits.session_packet_bytes, &seen, on_packet, &report);
 	note_seen(cs, c, side, &seen);
 	if (unlikely(!whole)) {
 		count(cs, MQT_W_ANOMALY_FRAMING);
-		s->flags |= STREAM_LOST;
+		stop_following(s);
 	}
 }
 
