@@ -14,10 +14,9 @@
  * are p published, c received, l released.
  */
 
+#include "alloc.h"
 #include "check.h"
 #include "mqtrack/session.h"
-
-#include <stdlib.h>
 
 #define MAX_BODY 512
 
@@ -498,6 +497,368 @@ test_subscriptions_follow_their_table(void)
 	RUN_ROWS(rows);
 }
 
+static void
+test_pendings_follow_their_table(void)
+{
+	static const struct row rows[] = {
+		{ "nothing in flight", 0, 9, 9, "split join", "| | | 0 | 0 0" },
+		{ "only from the client", 0, 9, 9, ">pub1/1 split join", "| 1p | | 0 | 0 0" },
+		{ "split", 0, 9, 9, "<pub1/1 <pub2/2 >pub1/3 split", "| 3p | | 0 | 0 0" },
+		{ "joined", 0, 9, 9, "<pub1/1 <pub2/2 >pubrec/2 >pub1/3 split join",
+				"| 3p | | 2 | 0 0" },
+		{ "sent again", 0, 9, 9, "<pub1/1 <pub2/2 split join <dup1/1", "| | 1p | 1 | 0 0" },
+		{ "sent again and acknowledged", 0, 9, 9,
+				"<pub1/1 <pub2/2 split join <dup1/1 >puback/1 <dup2/2 >pubrec/2 "
+				"<pubrel/2 >pubcomp/2",
+				"| | | 0 | 0 0" },
+		{ "the release sent again", 0, 9, 9,
+				"<pub2/1 >pubrec/1 <pub1/2 split join <pubrel/1 <pubrel/1",
+				"| | 1l | 1 | 0 0" },
+		{ "the release sent again, complete", 0, 9, 9,
+				"<pub2/1 >pubrec/1 split join <pubrel/1 >pubcomp/1",
+				"| | | 0 | 0 0" },
+		{ "a release of what is not pending", 0, 9, 9, "<pub2/1 split join <pubrel/2",
+				"| | | 1 | 0 0" },
+		{ "the client's ids are another matter", 0, 9, 9,
+				"<pub2/1 split join >pub2/1 >pubrel/1", "| 1l | | 1 | 0 0" },
+		{ "in the middle", 0, 9, 9, "<pub1/1 <pub1/2 <pub1/3 split join <dup1/2 split join",
+				"| | | 3 | 0 0" },
+		{ "twice, without what came again", 0, 9, 9,
+				"<pub1/1 <pub1/2 split join <pub1/3 <dup1/2 split join",
+				"| | | 3 | 0 0" },
+		{ "the same id twice", 0, 9, 9,
+				"<pub1/1 split <pub1/1 <pub1/64 <pub1/65 join split join",
+				"| | | 3 | 0 0" },
+		{ "released beyond the limit", 0, 9, 1,
+				"<pub2/1 >pubrec/1 split join <pub1/2 <pubrel/1",
+				"| | 2p | 0 | 0 1" },
+		{ "a flow that is over answers nothing", 0, 9, 9,
+				">sub/1(a:01) split <suback/1(01)", "| | | 0 | 0 0" },
+		{ "a flow that is over answers nothing, final", 0, 9, 9,
+				">sub/1(a:01) final <suback/1(01)", "| | | 0 | 0 0" },
+		{ "final leaves what there is", 0, 9, 9,
+				">sub/1(a:01) <suback/1(01) >pub1/1 <pub1/2 final",
+				"a:1 | 1p | 2p | 0 | 0 0" },
+		{ "requests are not many after a flow", 0, 1, 9,
+				">sub/1(a:01) split join >sub/2(b:01) <suback/2(01)",
+				"b:1 | | | 0 | 0 0" },
+	};
+
+	RUN_ROWS(rows);
+}
+
+static void
+test_split_pendings_are_in_order_of_publication(void)
+{
+	static const uint16_t want[] = { 65535, 7, 300, 1 };
+	struct rig rig = rig_start(4, 9, 9);
+
+	check_row = "";
+	run(&rig,
+			"<pub1/65535 <pub2/9 <pub2/7 <pub1/300 >pubrec/7 <pub1/1 >pubrec/9 "
+			"<pubrel/9 "
+			">pubcomp/9 split");
+	CHECK_EQ(rig.pendings->n, 4);
+	CHECK_MEM(rig.pendings->packet_id, want, sizeof(want));
+	CHECK(mqt_session_split_pendings(rig.session) == NULL);
+	rig_end(&rig);
+}
+
+static void
+test_only_some_packets_want_a_session(void)
+{
+	static const struct {
+		uint8_t type, qos;
+		bool oversize, wants;
+	} rows[] = {
+		{ MQT_MQTT_PUBLISH, 0, false, false },
+		{ MQT_MQTT_PUBLISH, 1, false, true },
+		{ MQT_MQTT_PUBLISH, 2, false, true },
+		{ MQT_MQTT_PUBACK, 0, false, false },
+		{ MQT_MQTT_PUBREC, 0, false, false },
+		{ MQT_MQTT_PUBREL, 0, false, false },
+		{ MQT_MQTT_PUBCOMP, 0, false, false },
+		{ MQT_MQTT_SUBSCRIBE, 0, false, true },
+		{ MQT_MQTT_SUBSCRIBE, 0, true, true },
+		{ MQT_MQTT_SUBACK, 0, false, false },
+		{ MQT_MQTT_UNSUBSCRIBE, 0, false, false },
+		{ MQT_MQTT_UNSUBACK, 0, false, false },
+		{ MQT_MQTT_DISCONNECT, 0, false, false },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct mqt_mqtt_packet packet = { .type = rows[i].type,
+			.qos = rows[i].qos,
+			.oversize = rows[i].oversize,
+			.packet_id = 1 };
+
+		CHECK_EQ(mqt_session_wants(&packet), rows[i].wants);
+	}
+}
+
+static void
+test_final_is_kept_and_copied(void)
+{
+	struct mqt_session_final zeroed = { 0 }, out, final = { .expiry_sec = UINT32_MAX };
+	struct mqt_session *session = mqt_session_create(), *copy;
+
+	mqt_session_final(session, &out);
+	CHECK_MEM(&out, &zeroed, sizeof(out));
+	for (unsigned i = 0; i < MQT_SLOT_N_COUNTERS; i++)
+		final.counter[i] = UINT64_MAX - i;
+	mqt_session_set_final(session, &final);
+	copy = mqt_session_clone(session);
+	mqt_session_final(session, &out);
+	CHECK_MEM(&out, &final, sizeof(out));
+	mqt_session_destroy(session);
+	mqt_session_final(copy, &out);
+	CHECK_MEM(&out, &final, sizeof(out));
+	mqt_session_destroy(copy);
+}
+
+/* A copy and its original go separate ways. */
+static void
+test_a_copy_is_deep(void)
+{
+	struct rig rig = rig_start(4, 9, 9), copy;
+
+	check_row = "";
+	run(&rig,
+			">sub/1(a:01,b:00) <suback/1(01,00) >pub1/1 <pub1/1 <pub1/2 <pub1/3 split "
+			"join "
+			"<pub1/4 <pub1/5 <pub1/6 <pub1/7 >sub/2(c:01)");
+	copy = rig;
+	copy.session = mqt_session_clone(rig.session);
+	CHECK_STR(dump(copy.session), "a:1 b:0 | 1p | 4p 5p 6p 7p | 3 | 0 0");
+	run(&rig, ">unsub/3(a) <unsuback/3 <puback/1 >puback/4 <dup1/1 <suback/2(80) final");
+	CHECK_STR(dump(rig.session), "b:0 | | 5p 6p 7p 1p | 2 | 0 0");
+	CHECK_STR(dump(copy.session), "a:1 b:0 | 1p | 4p 5p 6p 7p | 3 | 0 0");
+	rig_end(&rig);
+	run(&copy, "<suback/2(01) >puback/5 <dup1/3");
+	CHECK_STR(dump(copy.session), "a:1 b:0 c:1 | 1p | 4p 6p 7p 3p | 2 | 0 0");
+	rig_end(&copy);
+	CHECK(mqt_session_clone(NULL) == NULL);
+	mqt_session_destroy(NULL);
+}
+
+/* Memory. */
+
+static void
+test_empty_parts_take_no_memory(void)
+{
+	static const struct {
+		const char *script;
+		unsigned n_live; /* the session itself is one */
+	} rows[] = {
+		{ "", 1 },
+		{ ">pub1/1 >pub2/2 <pub1/3 <pub2/4", 1 },
+		{ ">pub1/1 >pub2/2 >pub2/3", 2 },
+		{ ">pub1/1 >pub1/2 >pub1/3 <puback/2", 1 },
+		{ "<pub1/1 split", 2 },
+		{ "<pub1/1 split join <dup1/1", 1 },
+		{ "<pub1/1 <pub1/2 <pub1/3 split", 2 },
+		{ "<pub1/1 split <pub1/2 <pub1/3 join split join", 2 },
+		{ ">sub/1(a:01)", 2 },
+		{ ">sub/1(a:01) >sub/1(b:01)", 2 },
+		{ ">sub/1(a:01) >sub/2(b:01)", 3 },
+		{ ">sub/1(a:01) >sub/2(b:01) final", 1 },
+		{ ">sub/1(a:01) <suback/1(80)", 1 },
+		{ ">sub/1(a:01) <suback/1(01) >sub/1(b:01) <suback/1(01)", 2 },
+		{ ">sub/1(a:01) <suback/1(01) >unsub/1(a) <unsuback/1", 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned n_before = alloc.n_live;
+		struct rig rig = rig_start(4, 9, 9);
+
+		run(&rig, check_row = rows[i].script);
+		CHECK_EQ(alloc.n_live - n_before, rows[i].n_live);
+		rig_end(&rig);
+		CHECK_EQ(alloc.n_live, n_before);
+	}
+}
+
+static size_t
+bytes_of(const struct mqt_session *session)
+{
+	struct mqt_session_counts counts;
+
+	mqt_session_counts(session, &counts);
+	return counts.bytes;
+}
+
+static void
+test_bytes_count_each_part(void)
+{
+	static const struct {
+		const char *script;
+		size_t least, most; /* more than the empty session */
+	} rows[] = {
+		{ "", 0, 0 },
+		{ ">pub1/1 <pub1/1 >pub1/2 <pub1/2", 0, 0 },
+		{ ">pub1/1 >pub1/2 >pub1/3", 12, 32 },
+		{ "<pub1/1 <pub1/2 <pub1/3 <pub1/4 <pub1/5 <pub1/6 <pub1/7 <pub1/8 <pub1/9", 36,
+				64 },
+		{ "<pub1/1 <pub1/2 <pub1/3 split", 0, 0 },
+		{ "<pub1/1 <pub1/2 <pub1/3 split join", 8, 8 },
+		{ ">sub/1(abcdefgh:01)", 11, 64 },
+		{ ">sub/1(abcdefgh:01) <suback/1(01)", 11, 32 },
+		{ ">sub/1(abcdefgh:01) <suback/1(01) >unsub/1(abcdefgh) <unsuback/1", 0, 0 },
+		{ ">sub/1(abcdefgh:01) <suback/1(80)", 0, 0 },
+	};
+	struct mqt_session *empty = mqt_session_create();
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig rig = rig_start(4, 9, 9);
+		size_t bytes;
+
+		run(&rig, check_row = rows[i].script);
+		bytes = bytes_of(rig.session) - bytes_of(empty);
+		CHECK(bytes >= rows[i].least && bytes <= rows[i].most);
+		rig_end(&rig);
+	}
+	CHECK(bytes_of(empty) <= 256);
+	mqt_session_destroy(empty);
+}
+
+/* Without memory nothing breaks: what is not kept is counted. */
+static void
+test_refused_memory_is_counted(void)
+{
+	static const struct {
+		const char *before, *script, *want;
+	} rows[] = {
+		{ "", ">sub/1(a:01,b:01)", "| | | 0 | 2 0" },
+		{ ">sub/1(a:01,b:01)", "<suback/1(01,01)", "b:1 | | | 0 | 1 0" },
+		{ ">sub/1(a:01) <suback/1(01)", ">unsub/2(a)", "a:1 | | | 0 | 1 0" },
+		{ ">pub1/1 >pub1/2", ">pub1/3", "| 1p 2p | | 0 | 0 1" },
+		{ "<pub1/1 <pub1/2 <pub1/3 <pub1/4 <pub1/5 <pub1/6 <pub1/7 <pub1/8", "<pub1/9",
+				"| | 1p 2p 3p 4p 5p 6p 7p 8p | 0 | 0 1" },
+		{ "<pub1/1", "split", "| | 1p | 0 | 0 0" },
+		{ "<pub1/1 <pub1/2 split join <pub1/3 <pub1/4 <pub1/5 split", "join",
+				"| | | 2 | 0 3" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned n_before = alloc.n_live;
+		struct rig rig = rig_start(4, 9, 30);
+
+		run(&rig, rows[i].before);
+		alloc.refuse_in = 0;
+		run_word(&rig, check_row = rows[i].script);
+		CHECK_EQ(alloc.refuse_in, -1);
+		CHECK_STR(dump(rig.session), rows[i].want);
+		rig_end(&rig);
+		CHECK_EQ(alloc.n_live, n_before);
+	}
+	alloc.refuse_in = 0;
+	CHECK(mqt_session_create() == NULL);
+}
+
+static void
+test_a_copy_is_whole_or_none(void)
+{
+	struct rig rig = rig_start(4, 9, 9);
+	struct mqt_session *copy = NULL;
+	int n;
+
+	check_row = "";
+	run(&rig,
+			">sub/1(a:01) <suback/1(01) <pub1/1 split join >sub/2(b:01) >sub/3(c:01) "
+			">pub1/1 >pub1/2 >pub1/3 <pub1/4 <pub1/5 <pub1/6");
+	for (n = 0; copy == NULL && n < 20; n++) {
+		unsigned n_live = alloc.n_live;
+
+		alloc.refuse_in = n;
+		copy = mqt_session_clone(rig.session);
+		CHECK_EQ(alloc.n_live - n_live, copy != NULL ? 7 : 0);
+	}
+	alloc.refuse_in = -1;
+	CHECK_EQ(n, 8); /* session, block, two requests, two directions, pendings; then none */
+	mqt_session_destroy(copy);
+	rig_end(&rig);
+}
+
+/* Requests of the greatest length, one after the other. */
+static void
+test_waiting_requests_are_bounded_in_bytes(void)
+{
+	const struct mqt_session_limits limits = { 1000, 9 };
+	struct mqt_session *session = mqt_session_create();
+	uint8_t body[2 + 2 + 16000 + 1] = { 0, 0, 16000 >> 8, 16000 & 0xff };
+	struct mqt_mqtt_packet packet = { .type = MQT_MQTT_SUBSCRIBE,
+		.body = { body, sizeof(body) } };
+	unsigned n_missed = 0;
+
+	check_row = "";
+	memset(body + 4, 'x', 16000);
+	for (packet.packet_id = 1; packet.packet_id <= 10; packet.packet_id++)
+		n_missed += mqt_session_apply(
+				session, &limits, MQT_SESSION_FROM_CLIENT, 4, &packet);
+	CHECK_EQ(n_missed, 6);
+	CHECK(bytes_of(session) < 66000);
+	mqt_session_destroy(session);
+}
+
+/* One request alone may be longer than what may wait in all. */
+static void
+test_the_longest_request_is_kept(void)
+{
+	const struct mqt_session_limits limits = { 2, 9 };
+	struct mqt_session *session = mqt_session_create();
+	uint32_t len = 2 + 2 * (2 + 65535 + 1);
+	uint8_t *body = calloc(1, len);
+	struct mqt_mqtt_packet packet = {
+		.type = MQT_MQTT_SUBSCRIBE, .packet_id = 1, .body = { body, len }
+	};
+	struct mqt_bytes filter;
+	uint8_t qos;
+
+	check_row = "";
+	memset(body + 2, 0xff, len - 2);
+	body[2 + 2 + 65535 + 1 + 2] = 'y'; /* the second filter begins otherwise */
+	CHECK_EQ(mqt_session_apply(session, &limits, MQT_SESSION_FROM_CLIENT, 4, &packet), 0);
+	packet.type = MQT_MQTT_SUBACK;
+	packet.body = (struct mqt_bytes){ (const uint8_t[]){ 0, 1, 1, 2 }, 4 };
+	CHECK_EQ(mqt_session_apply(session, &limits, MQT_SESSION_TO_CLIENT, 4, &packet), 0);
+	CHECK(mqt_session_filter(session, 1, &filter, &qos));
+	CHECK_EQ(filter.len, 65535);
+	CHECK_EQ(filter.ptr[0], 'y');
+	CHECK_EQ(filter.ptr[65534], 0xff);
+	CHECK_EQ(qos, 2);
+	CHECK(!mqt_session_filter(session, 2, &filter, &qos));
+	free(body);
+	mqt_session_destroy(session);
+}
+
+/* Each packet id in flight, taken over again and again. */
+static void
+test_all_packet_ids_may_be_pending(void)
+{
+	const struct mqt_session_limits limits = { 0, UINT32_MAX };
+	struct mqt_session *session = mqt_session_create();
+	struct mqt_session_counts counts;
+
+	check_row = "";
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t id = 65535; id > 0; id -= round ? 5 : 1) {
+			struct mqt_mqtt_packet packet = {
+				.type = MQT_MQTT_PUBLISH, .qos = 1, .packet_id = (uint16_t)id
+			};
+
+			/* without the search in what is known, which would take a while */
+			if (id % 5 != 0 && id > 1000)
+				continue;
+			mqt_session_apply(session, &limits, MQT_SESSION_TO_CLIENT, 4, &packet);
+		}
+		mqt_session_join_pendings(session, mqt_session_split_pendings(session));
+		mqt_session_counts(session, &counts);
+		CHECK_EQ(counts.pendings, 1000 + 64535 / 5);
+		CHECK_EQ(counts.inflight[MQT_SESSION_TO_CLIENT], 0);
+	}
+	mqt_session_destroy(session);
+}
+
 #define TEST(name)                                                                                 \
 	{                                                                                          \
 #name, test_##name                                                                 \
@@ -506,6 +867,22 @@ test_subscriptions_follow_their_table(void)
 static CU_TestInfo session_tests[] = {
 	TEST(inflight_follows_its_table),
 	TEST(subscriptions_follow_their_table),
+	TEST(pendings_follow_their_table),
+	TEST(split_pendings_are_in_order_of_publication),
+	TEST(only_some_packets_want_a_session),
+	TEST(final_is_kept_and_copied),
+	TEST(a_copy_is_deep),
+	CU_TEST_INFO_NULL,
+};
+
+static CU_TestInfo memory_tests[] = {
+	TEST(empty_parts_take_no_memory),
+	TEST(bytes_count_each_part),
+	TEST(refused_memory_is_counted),
+	TEST(a_copy_is_whole_or_none),
+	TEST(waiting_requests_are_bounded_in_bytes),
+	TEST(the_longest_request_is_kept),
+	TEST(all_packet_ids_may_be_pending),
 	CU_TEST_INFO_NULL,
 };
 
@@ -514,6 +891,7 @@ main(void)
 {
 	CU_SuiteInfo suites[] = {
 		{ .pName = "session", .pTests = session_tests },
+		{ .pName = "session memory", .pTests = memory_tests },
 		CU_SUITE_INFO_NULL,
 	};
 
