@@ -324,6 +324,56 @@ test_a_payload_is_never_looked_at(void)
 	rig_end(&rig);
 }
 
+/* What comes behind the bytes that were not seen is read as if they had been there. */
+static void
+test_only_bytes_of_no_interest_can_be_skipped(void)
+{
+	static const struct {
+		const char *before;
+		uint32_t n;
+		bool skipped;
+		const char *behind, *want;
+	} rows[] = {
+		{ "", 1, false, "4002 0001", "PUBACK.0 #1" },
+		{ "40", 1, false, "02 0001", "PUBACK.0 #1" },
+		{ "4002 00", 1, false, "01", "PUBACK.0 #1" },
+		{ "4008 0001 10 04", 2, false, "00000000", "PUBACK.0 #1 r10" },
+		{ "8206 0001 00", 1, false, "01 61 01", "SUBSCRIBE.2 #1 000100016101" },
+		{ "8207 0001 0002 61", 1, false, "62 01", "SUBSCRIBE.2 #1 00010002616201" },
+		{ "8211 0001 00", 10, false, "0c 6162636465666768697071 72 01",
+				"SUBSCRIBE.2 #1 long" },
+		{ "e005 00 03", 1, false, "260000", "DISCONNECT.0 0003260000" },
+		{ "3208", 4, false, "0001 74 0102 000000", "PUBLISH.2 q1 #258" },
+		{ "3208 00", 4, false, "01 74 0102 000000", "PUBLISH.2 q1 #258" },
+		{ "3208 0001", 4, false, "74 0102 000000", "PUBLISH.2 q1 #258" },
+		{ "3208 0001 74 01", 3, false, "02 000000", "PUBLISH.2 q1 #258" },
+		{ "3208 0001 74 0102", 3, false, "000000", "PUBLISH.2 q1 #258" },
+		{ "3208 0001 74 0102", 2, true, "00", "PUBLISH.2 q1 #258" },
+		{ "3208 0001 74 0102", 1, true, "0000 4002 0001",
+				"PUBLISH.2 q1 #258, PUBACK.0 #1" },
+		{ "3208 0001 74 0102", 0, true, "000000", "PUBLISH.2 q1 #258" },
+		{ "3206 0004 7474", 1, false, "7474", "" },
+		{ "3008", 7, true, "00 4002 0001", "PUBACK.0 #1" },
+		{ "3008", 8, false, "0001 74 0000000000 4002 0001", "PUBACK.0 #1" },
+		{ "1010 0004", 13, true, "00 4002 0001", "PUBACK.0 #1" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig rig = rig_start(5);
+		uint8_t bytes[64];
+		size_t len = hex(bytes, check_row = rows[i].before);
+
+		feed(&rig, bytes, len);
+		CHECK_EQ(mqt_mqtt_tap_skip(&rig.tap, rows[i].n), rows[i].skipped);
+		len = hex(bytes, check_row = rows[i].behind);
+		feed(&rig, bytes, len);
+		CHECK(rig.ok && mqt_mqtt_cursor_at_boundary(&rig.tap.cursor));
+		CHECK_STR(rig.reports.text, rows[i].want);
+		rig_end(&rig);
+	}
+	alloc.n_taken = 0;
+}
+
 static void
 test_disconnect_expiry_follows_its_table(void)
 {
@@ -381,6 +431,7 @@ static CU_TestInfo tap_tests[] = {
 	TEST(no_memory_is_reported_as_oversize),
 	TEST(fini_gives_back_what_is_being_collected),
 	TEST(a_payload_is_never_looked_at),
+	TEST(only_bytes_of_no_interest_can_be_skipped),
 	TEST(disconnect_expiry_follows_its_table),
 	CU_TEST_INFO_NULL,
 };
