@@ -122,7 +122,7 @@ keys_init(struct keys *k, uint32_t n)
 /* --- the maps -------------------------------------------------------------------------------------- */
 
 static void
-leave_info(void *arg, mqt_chan_id id, struct mqt_info *info)
+leave_info(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag)
 {
 	/* it is used again in the next run */
 }

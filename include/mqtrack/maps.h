@@ -22,8 +22,8 @@
  *   live map     channel id    -> channel, while connected
  *
  * and the array of channel rows behind them. Rows are type-stable: memory of a row is a row for
- * ever, and its fields other than `next` and `state` do not change between publication and the
- * end of the grace period after removal. Tables are rte_hash with lock-free readers; grace periods
+ * ever, and its fields other than `next`, `state` and `tag` do not change between publication and
+ * the end of the grace period after removal. Tables are rte_hash with lock-free readers; grace periods
  * are liburcu QSBR's.
  *
  * Exclusion: one writer (control), any number of readers inside mqt_rcu_read sections.
@@ -41,7 +41,7 @@ enum mqt_chan_state {
 struct mqt_chan {
 	_Atomic(struct mqt_chan *) next; /* next newer channel of the same client. R: any, RCU */
 	_Atomic uint32_t state;          /* enum mqt_chan_state. R: any */
-	uint32_t reserved;
+	uint32_t tag; /* the control lcore's own, 0 at first; comes back through reclaim */
 	/* immutable while published */
 	mqt_chan_id id;
 	struct mqt_info *info;
@@ -107,8 +107,8 @@ struct mqt_chan *mqt_maps_get(const struct mqt_maps *maps, mqt_chan_id id)
 struct mqt_chan *mqt_maps_head(const struct mqt_maps *maps, const struct mqt_digest *digest)
 		MQT_REQUIRES(mqt_role_control);
 
-/** Called for each reclaimed channel; @p info belongs to the callee. */
-typedef void (*mqt_maps_reclaim_fn)(void *arg, mqt_chan_id id, struct mqt_info *info);
+/** Called for each reclaimed channel; @p info belongs to the callee, @p tag was the row's. */
+typedef void (*mqt_maps_reclaim_fn)(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag);
 
 /**
  * Frees what was removed before a grace period that has ended, in order of removal; asks for a

@@ -389,6 +389,7 @@ mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info, ui
 	row->connected_ns = now_ns;
 	row->connected_wall_ns = wall_ns;
 	row->epoch = epoch;
+	row->tag = 0;
 	atomic_store_explicit(&row->next, NULL, memory_order_relaxed);
 	if (index >= get(&maps->n_touched))
 		atomic_store_explicit(&maps->n_touched, index + 1, memory_order_relaxed);
@@ -519,7 +520,7 @@ mqt_maps_reclaim(struct mqt_maps *maps, unsigned budget, mqt_maps_reclaim_fn fn,
 		list_push(maps, &maps->free, index);
 		n++;
 		if (info) /* none where an insertion failed */
-			fn(arg, id, info);
+			fn(arg, id, info, row->tag);
 	}
 	if (maps->retired.n > 0 && grace_wanted(&maps->grace))
 		grace_kick(&maps->grace);

@@ -119,7 +119,7 @@ struct home {
 };
 
 static void
-come_home(void *arg, mqt_chan_id id, struct mqt_info *info)
+come_home(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag)
 {
 	struct home *home = arg;
 	struct payload p;
@@ -1306,7 +1306,7 @@ struct race_writer {
 };
 
 static void
-race_come_home(void *arg, mqt_chan_id id, struct mqt_info *info)
+race_come_home(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag)
 {
 	struct race_writer *w = arg;
 
