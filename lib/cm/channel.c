@@ -18,7 +18,7 @@
  *	cm_chan_down()    out of the live map, `disconnected` said; still found by readers
  *	cm_chan_remove()  out of all maps, by its id with generation (I3)
  *	reclaimed()       its grace period is over; RELEASE, unless its DOWN is still to come: then the
- *	                  note keeps the info until then
+ *	                  note keeps the info until then. Of one that was retained the info ends here
  *
  * Cleanup is armed before the row is published (I5): a channel comes here only by an OPEN, and
  * for each OPEN its worker owes a DOWN.
@@ -28,9 +28,10 @@
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-void
-cm_announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mqt_chan_id chan,
-		const struct mqt_info *info, uint64_t epoch, const struct cm_other *other)
+static void
+announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mqt_chan_id chan,
+		const struct mqt_info *info, uint64_t epoch, const struct cm_other *other,
+		uint32_t n) MQT_REQUIRES(mqt_role_control)
 {
 	struct mqt_event ev = {
 		.epoch = epoch,
@@ -46,6 +47,7 @@ cm_announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason,
 		.type = (uint8_t)type,
 		.reason = (uint8_t)reason,
 		.proto_ver = info->proto_ver,
+		.count = n,
 	};
 
 	if (other) {
@@ -59,6 +61,21 @@ cm_announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason,
 	cm_count(cm, MQT_C_EVENTS);
 }
 
+void
+cm_announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mqt_chan_id chan,
+		const struct mqt_info *info, uint64_t epoch, const struct cm_other *other)
+{
+	announce(cm, type, reason, chan, info, epoch, other, 0);
+}
+
+void
+cm_announce_count(struct mqt_cm *cm, enum mqt_event_type type, mqt_chan_id chan,
+		const struct mqt_info *info, uint64_t epoch, const struct cm_other *other,
+		uint32_t n)
+{
+	announce(cm, type, MQT_REASON_NONE, chan, info, epoch, other, n);
+}
+
 /* --- in and out of the maps ------------------------------------------------------------------- */
 
 /* Looks for a breach of I1: an older channel of the client that still lives. */
@@ -68,7 +85,7 @@ check_alone(struct mqt_cm *cm, const struct mqt_chan *row) MQT_REQUIRES(mqt_role
 	const struct mqt_chan *c = mqt_maps_head(cm->maps, &row->info->digest);
 
 	for (; c; c = cm_row_next(c)) {
-		if (c == row || cm_row_state(c) == MQT_CHAN_DISCONNECTED)
+		if (c == row || !cm_row_up(c))
 			continue;
 		cm_count(cm, MQT_C_DUPLICATES);
 		if (!cm->duplicate_seen) {
@@ -95,11 +112,18 @@ cm_chan_insert(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_
 }
 
 void
+cm_chan_set_state(struct mqt_chan *row, enum mqt_chan_state state)
+{
+	/* pairs with the acquire loads of readers */
+	atomic_store_explicit(&row->state, state, memory_order_release);
+}
+
+void
 cm_chan_down(struct mqt_cm *cm, struct mqt_chan *row, enum mqt_reason reason)
 {
 	/* an orphan is out of the live map already */
 	if (mqt_maps_set_down(cm->maps, row->id, MQT_CHAN_DISCONNECTED) < 0)
-		atomic_store_explicit(&row->state, MQT_CHAN_DISCONNECTED, memory_order_release);
+		cm_chan_set_state(row, MQT_CHAN_DISCONNECTED);
 	cm_announce(cm, MQT_EVENT_DISCONNECTED, reason, row->id, row->info, row->epoch, NULL);
 }
 
@@ -126,13 +150,15 @@ cm_chan_release(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info)
 
 /* The maps are done with a channel; called inside mqt_maps_reclaim(). */
 static void
-reclaimed(void *arg, mqt_chan_id id, struct mqt_info *info)
+reclaimed(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag)
 {
 	struct mqt_cm *cm = arg;
 	struct cm_note *note = cm_note_find(&cm->notes, id);
 
 	mqt_role_control_assert();
-	if (note && note->await_down)
+	if (tag != 0) /* it was retained: its slot went home before (retained.c) */
+		free(info);
+	else if (note && note->await_down)
 		note->info = info;
 	else
 		cm_chan_release(cm, id, info);
@@ -172,7 +198,9 @@ mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id)
 	if (!row)
 		return -ENOENT;
 	cm_read_clock(cm);
-	if (cm_row_state(row) != MQT_CHAN_DISCONNECTED) {
+	if (cm_row_state(row) == MQT_CHAN_RETAINED)
+		cm_retained_discard(cm, row);
+	if (cm_row_up(row)) {
 		struct cm_note *note = cm_note_make(&cm->notes, id);
 
 		if (!note)

@@ -26,6 +26,12 @@
  *	GRANTED or RETURN    ------------->  the lock is free, the next one is served
  *	DOWN                 ------------->  out of the live map now, out of the others soon
  *	                     <-------------  RELEASE(info), when no reader can see it any more
+ *	CLOSED(session)      ------------->  out of the live map; the channel is a retained session
+ *	                     <-------------  RELEASE, at once
+ *
+ * A session has one owner: the worker of its live flow, a message, or the manager, which holds it
+ * in a retained channel or in the note of one that is being taken over (I7). STEPDOWN for a
+ * takeover comes in two, begin and end, and brings it here; GRANT takes it to the newcomer.
  *
  * Each OPEN ends in exactly one REFUSE or RELEASE. A worker's messages are one FIFO, so when an
  * answer says that a channel is gone, its DOWN has been applied already (R3).
@@ -35,7 +41,7 @@
  * can keep the turn from ending. DOWNs and answers are applied as they are read; OPENs are noted,
  * sorted by stamp, and applied when all rings have been read (R2). Then limits, commands, and the
  * locks that anything of this touched. Last comes what may take its time, a slice of it: orphans,
- * unregistering, what a grace period has freed. At most down_batch messages are taken in a turn
+ * sessions that expire, unregistering, what a grace period has freed. At most down_batch messages are taken in a turn
  * that is full of DOWNs, and each ring gets its share of them, so an OPEN waits for at most that.
  *
  * Control time. Limits count the time in which this lcore ran: a gap between two turns of more
@@ -43,9 +49,11 @@
  * (R7), for answers may have been lying in the rings all the while.
  *
  * Files: locker.c the client-id locks and what waits in them; open.c from OPEN to GRANT;
- * stepdown.c requests, kills; down.c the end of channels; command.c kick and discard from other
- * threads; orphan.c stalled workers; channel.c one channel in and out of the maps, events; note.c
- * what is outstanding; query.c all that others may read; pool.c memory.
+ * stepdown.c requests, kills; takeover.c begin and end; inherit.c what a newcomer does with the
+ * sessions it finds; retained.c sessions without a connection; policy.c and flap.c what keeps a
+ * newcomer out; down.c the end of channels; command.c kick and discard from other threads;
+ * inspect.c copies of sessions; orphan.c stalled workers; channel.c one channel in and out of the
+ * maps, events; note.c what is outstanding; query.c all that others may read; pool.c memory.
  *
  * Life-cycle: created before the lcores start, destroyed after they have stopped.
  *
@@ -54,7 +62,7 @@
  * event ring, the queue of commands (wait-free), counters and gauges (relaxed atomics), and the
  * array of brokers (append-only, release and acquire).
  *
- * Sources: rules R1-R10, invariants I1-I6, I8, I9; the meaning of emqx_cm, EMQX's channel manager.
+ * Sources: rules R1-R10, invariants I1-I9; the meaning of emqx_cm, EMQX's channel manager.
  */
 
 RTE_LOG_REGISTER(cm_logtype, mqt.cm, NOTICE)
@@ -77,7 +85,8 @@ tables_init(struct mqt_cm *cm)
 
 	if (cm_notes_init(&cm->notes, n_buckets(max)) < 0 ||
 			cm_locks_init(&cm->locks, n_buckets(max)) < 0 ||
-			cm_downs_init(&cm->downs, max) < 0 || !cm_open_space(cm))
+			cm_downs_init(&cm->downs, max) < 0 ||
+			cm_flaps_init(&cm->flaps, cm->config) < 0 || !cm_open_space(cm))
 		return -ENOMEM;
 	return 0;
 }
@@ -105,8 +114,11 @@ mqt_cm_create(const struct mqt_cm_params *params)
 	cm->registry = params->registry;
 	cm->n_owners = params->n_owners;
 	cm->limit_ns = limits->stepdown_local_ms * MQT_NS_PER_MS;
-	for (unsigned w = 0; w < params->n_owners; w++)
+	for (unsigned w = 0; w < params->n_owners; w++) {
 		cm->owners[w].o = params->owners[w];
+		TAILQ_INIT(&cm->owners[w].inquiries);
+	}
+	cm_inspect_init(cm);
 	TAILQ_INIT(&cm->timed);
 	TAILQ_INIT(&cm->runnable);
 	for (unsigned kind = 0; kind < CM_N_ROOMS; kind++)
@@ -120,6 +132,14 @@ mqt_cm_create(const struct mqt_cm_params *params)
 	return cm;
 }
 
+/* What a message carries of a session, where nobody takes it. */
+static void
+drop_session(const struct mqt_msg *msg)
+{
+	mqt_session_destroy(msg->session);
+	free(msg->pendings);
+}
+
 /* OPENs that nobody has read own their infos. */
 static void
 drop_unread(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
@@ -130,6 +150,7 @@ drop_unread(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 		while (mqt_mailbox_poll_control(cm->owners[w].o.mailbox, &msg, 1) == 1) {
 			if (msg.type == MQT_MSG_OPEN)
 				free(msg.info);
+			drop_session(&msg);
 		}
 	}
 }
@@ -142,9 +163,13 @@ mqt_cm_destroy(struct mqt_cm *cm)
 	mqt_role_control_assert(); /* nobody else is left */
 	drop_unread(cm);
 	cm_command_return_all(cm);
+	cm_inspect_return_all(cm);
+	cm_pool_fini(&cm->inquiries);
 	cm_locks_fini(&cm->locks);
 	cm_notes_fini(&cm->notes);
 	cm_downs_fini(&cm->downs);
+	cm_retained_fini(cm);
+	cm_flaps_fini(&cm->flaps);
 	cds_wfcq_destroy(&cm->cmd_head, &cm->cmd_tail);
 	free(cm->opens);
 	free(cm);
@@ -196,8 +221,8 @@ cm_post(struct mqt_cm *cm, const struct mqt_msg *msg)
 	mqt_mailbox_post_worker(cm->owners[mqt_chan_id_worker(msg->chan)].o.mailbox, msg);
 }
 
-void
-cm_unexpected(struct mqt_cm *cm, const struct mqt_msg *msg)
+static void
+count_unexpected(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control)
 {
 	uint64_t bit = 1ull << (msg->type & 63);
 	char chan[MQT_CHAN_STRLEN];
@@ -208,6 +233,25 @@ cm_unexpected(struct mqt_cm *cm, const struct mqt_msg *msg)
 	cm->unexpected_seen |= bit;
 	CM_LOG(ERR, "message %u of channel %s is not expected; ignored, counted from now on\n",
 			msg->type, mqt_chan_id_format(msg->chan, chan));
+}
+
+void
+cm_unexpected(struct mqt_cm *cm, const struct mqt_msg *msg)
+{
+	drop_session(msg);
+	count_unexpected(cm, msg);
+}
+
+void
+cm_unasked(struct mqt_cm *cm, const struct mqt_msg *msg)
+{
+	struct cm_owner *owner = &cm->owners[mqt_chan_id_worker(msg->chan)];
+
+	drop_session(msg);
+	if (owner->late > 0)
+		owner->late--;
+	else
+		count_unexpected(cm, msg);
 }
 
 static void
@@ -232,7 +276,11 @@ dispatch(struct mqt_cm *cm, unsigned worker, const struct mqt_msg *msg)
 		cm_stepdown_answer(cm, msg);
 		break;
 	case MQT_MSG_DOWN:
+	case MQT_MSG_CLOSED:
 		cm_down(cm, msg);
+		break;
+	case MQT_MSG_INSPECTED:
+		cm_inspect_answer(cm, msg);
 		break;
 	default:
 		cm_unexpected(cm, msg);
@@ -258,7 +306,7 @@ read_burst(struct mqt_cm *cm, unsigned worker, struct quota *quota) MQT_REQUIRES
 		return 0;
 	n = mqt_mailbox_poll_control(cm->owners[worker].o.mailbox, msgs, want);
 	for (unsigned i = 0; i < n; i++) {
-		if (msgs[i].type == MQT_MSG_DOWN)
+		if (msgs[i].type == MQT_MSG_DOWN || msgs[i].type == MQT_MSG_CLOSED)
 			quota->downs--;
 		dispatch(cm, worker, &msgs[i]);
 	}
@@ -324,11 +372,13 @@ mqt_cm_turn(struct mqt_cm *cm)
 
 	work = read_rings(cm);
 	work += expire(cm);
+	work += cm_inspect_expire(cm);
 	work += cm_orphan_turn(cm);
 	cm_open_apply(cm);
 	work += cm_command_poll(cm);
 	run_locks(cm);
 
+	work += cm_retained_turn(cm);
 	work += cm_down_slice(cm);
 	/* twice what can come in, so that what waits gets less */
 	work += cm_chan_reclaim(cm, 2 * (slice + cm->n_reopened));
@@ -352,5 +402,5 @@ mqt_cm_busy(const struct mqt_cm *cm)
 
 	mqt_maps_sizes(cm->maps, &sizes);
 	return cm->locks.n > 0 || cm->notes.n > 0 || cm_down_pending(cm) || sizes.retired > 0 ||
-			cm->held_cmd;
+			cm->n_inquiries > 0 || cm->held_cmd;
 }

@@ -60,7 +60,10 @@ struct cm_note {
 	mqt_chan_id chan;
 	/* newcomer: not registered yet; with await_down: reclaimed, to be released by DOWN */
 	struct mqt_info *info;
+	/* ASKED for takeover end: handed over by begin; GRANTED: its own, it died before the answer */
+	struct mqt_session *session;
 	uint64_t stamp_ns;
+	uint64_t ended_ns;           /* GRANTED with a session: when it died */
 	struct cm_lock *lock;        /* NEWCOMER, GRANTED, ASKED */
 	uint64_t token;              /* ASKED */
 	uint64_t due_ns;             /* control time, valid while timed */
@@ -69,6 +72,7 @@ struct cm_note {
 	uint8_t action;              /* ASKED: enum mqt_stepdown */
 	uint8_t outcome;             /* ASKED by a command: index of its outcome */
 	bool await_down;             /* killed or unregistered: RELEASE waits for its DOWN */
+	bool heir;                   /* GRANTED: the GRANT carried a session */
 	bool timed;
 };
 
@@ -93,8 +97,9 @@ enum cm_lock_state {
 
 /* What a newcomer waits for in state ROOM. */
 enum cm_room_kind {
-	CM_ROOM_NEW,  /* one more channel, and a row for it */
-	CM_ROOM_SWAP, /* a row; it takes an older one's place */
+	CM_ROOM_NEW,  /* one more connection, and one more row */
+	CM_ROOM_BACK, /* one more connection; a retained session of the client has a row */
+	CM_ROOM_SWAP, /* neither: it takes an older one's place */
 	CM_N_ROOMS,
 };
 
@@ -111,9 +116,10 @@ struct cm_lock {
 	uint64_t epoch;
 	mqt_chan_id older; /* newest live predecessor; MQT_CHAN_NONE: none */
 	struct mqt_endpoint older_peer;
-	uint32_t n_asks; /* STEPDOWNs without an answer yet */
-	uint8_t state;   /* enum cm_lock_state */
-	uint8_t room;    /* enum cm_room_kind */
+	mqt_chan_id taken; /* handed over its session for a newcomer of this tenure */
+	uint32_t n_asks;   /* STEPDOWNs without an answer yet */
+	uint8_t state;     /* enum cm_lock_state */
+	uint8_t room;      /* enum cm_room_kind */
 	bool queued;
 	bool stepped;  /* rows of this client stepped down and are left to this lock to remove */
 	bool reserved; /* one row of the maps is set aside (cm->reserved) */
@@ -137,6 +143,33 @@ struct cm_downs {
 	uint32_t head, tail; /* free running */
 };
 
+/* --- retained.c: sessions without a connection -------------------------------------------------- */
+
+struct cm_kept {
+	uint64_t due_ns; /* mono: when it expires; UINT64_MAX: never */
+	struct mqt_chan *row;
+	struct mqt_session *session;
+};
+
+struct cm_retained {
+	struct cm_kept *heap; /* the next to expire comes first */
+	uint32_t size;        /* allocated */
+	_Atomic uint32_t n;   /* W: control; R: any */
+};
+
+/* --- flap.c ------------------------------------------------------------------------------------- */
+
+struct cm_flap_entry;
+
+struct cm_flaps {
+	struct cm_flap_entry *entries; /* NULL: the detector is off */
+	uint32_t mask;                 /* of sets */
+};
+
+/* --- inspect.c ---------------------------------------------------------------------------------- */
+
+TAILQ_HEAD(cm_inquiry_queue, cm_inquiry);
+
 /* --- orphan.c ----------------------------------------------------------------------------------- */
 
 enum cm_walk {
@@ -146,10 +179,11 @@ enum cm_walk {
 };
 
 struct cm_owner {
-	struct mqt_cm_owner o; /* immutable */
-	uint64_t beat;         /* last heartbeat seen */
-	uint64_t beat_ctl_ns;  /* control time when it was first seen */
-	uint64_t late;         /* answers that may still come to STEPDOWNs given up */
+	struct mqt_cm_owner o;             /* immutable */
+	uint64_t beat;                     /* last heartbeat seen */
+	uint64_t beat_ctl_ns;              /* control time when it was first seen */
+	uint64_t late;                     /* answers that may still come to requests given up */
+	struct cm_inquiry_queue inquiries; /* in the order of asking: of token and of due_ns */
 	uint32_t walk_slot;
 	uint8_t walk;         /* enum cm_walk */
 	_Atomic bool stalled; /* W: control; R: any */
@@ -182,6 +216,10 @@ struct mqt_cm {
 	struct cm_run_queue runnable;
 	struct cm_room_queue for_room[CM_N_ROOMS];
 	struct cm_downs downs;
+	struct cm_retained retained;
+	struct cm_flaps flaps;
+	struct cm_pool inquiries;
+	uint32_t n_inquiries;
 	struct cm_note **opens; /* read in this turn */
 	uint32_t n_opens, max_opens;
 	struct mqt_cm_cmd *held_cmd; /* waits for memory for its lock */
@@ -191,6 +229,7 @@ struct mqt_cm {
 	/* shared */
 	struct mqt_control_counters counters; /* W: control; R: any */
 	_Atomic uint64_t max_channels;        /* W: control; R: any */
+	_Atomic uint64_t max_connections;     /* W: control; R: any */
 	_Atomic uint64_t max_live;            /* W: control; R: any */
 	/* Brokers that assigned a client id. W: control, entry first, then the count (release);
 	 * R: any, the count first (acquire). Entries never change. */
@@ -223,6 +262,15 @@ cm_row_state(const struct mqt_chan *row)
 	return atomic_load_explicit(&row->state, memory_order_relaxed);
 }
 
+/* Whether it is registered and neither retained nor on its way out. */
+static inline bool
+cm_row_up(const struct mqt_chan *row)
+{
+	uint32_t state = cm_row_state(row);
+
+	return state == MQT_CHAN_CONNECTED || state == MQT_CHAN_ORPHANED;
+}
+
 static inline struct mqt_chan *
 cm_row_next(const struct mqt_chan *row)
 {
@@ -232,7 +280,10 @@ cm_row_next(const struct mqt_chan *row)
 /* cm.c */
 void cm_read_clock(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 void cm_post(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+/* Counts a message that nothing waits for. What it carries of a session is dropped. */
 void cm_unexpected(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+/* The same for an answer; it may be one to a request that was given up. */
+void cm_unasked(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
 
 /* note.c */
 int cm_notes_init(struct cm_notes *notes, uint32_t n_buckets);
@@ -255,6 +306,8 @@ struct mqt_chan *cm_chan_insert(struct mqt_cm *cm, mqt_chan_id id, struct mqt_in
 /* Takes the channel out of the live map and says so. */
 void cm_chan_down(struct mqt_cm *cm, struct mqt_chan *row, enum mqt_reason reason)
 		MQT_REQUIRES(mqt_role_control);
+/* Sets the state of a channel that is not live. */
+void cm_chan_set_state(struct mqt_chan *row, enum mqt_chan_state state);
 /* Removes a row that is down already. */
 void cm_chan_remove(struct mqt_cm *cm, struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
 void cm_chan_release(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info)
@@ -269,6 +322,10 @@ struct cm_other {
 void cm_announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason,
 		mqt_chan_id chan, const struct mqt_info *info, uint64_t epoch,
 		const struct cm_other *other) MQT_REQUIRES(mqt_role_control);
+/* The same with a count. */
+void cm_announce_count(struct mqt_cm *cm, enum mqt_event_type type, mqt_chan_id chan,
+		const struct mqt_info *info, uint64_t epoch, const struct cm_other *other,
+		uint32_t count) MQT_REQUIRES(mqt_role_control);
 
 /* locker.c */
 int cm_locks_init(struct cm_locks *locks, uint32_t n_buckets);
@@ -298,10 +355,12 @@ bool cm_open_room(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role
 unsigned cm_open_rooms(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
 /* stepdown.c */
-/* Asks all channels of the list that live, from @p row on. Returns how many it found, or -ENOMEM
- * with nobody asked. */
-int cm_stepdown_all(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
-		enum mqt_stepdown action) MQT_REQUIRES(mqt_role_control);
+/* Asks all channels of the list that live, the newest by @p newest, the others to discard. Returns
+ * how many it found, or -ENOMEM with nobody asked. */
+int cm_stepdown_all(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *head,
+		enum mqt_stepdown newest) MQT_REQUIRES(mqt_role_control);
+/* A living channel is asked, a retained session ends at once. Returns 1 where it was asked, 0 where
+ * not, or -ENOMEM. */
 int cm_stepdown_one(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
 		enum mqt_stepdown action) MQT_REQUIRES(mqt_role_control);
 void cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
@@ -309,11 +368,95 @@ void cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
 void cm_stepdown_timeout(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
 /* Kills a channel by its slot. Returns whether it was still alive. */
 bool cm_stepdown_kill(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+/* Takes a channel that was asked down by force. Returns the result to be told. */
+int cm_stepdown_force(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control);
+/* For whom the older channels of a lock step down. */
+struct cm_other cm_stepdown_for(const struct cm_lock *lock);
+/* Says for whom the channel went. */
+void cm_stepdown_announce(struct mqt_cm *cm, const struct cm_lock *lock, enum mqt_stepdown action,
+		const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
+
+/* takeover.c */
+/* A step of a takeover has come to its end, or to nothing. @p row may be NULL. */
+void cm_takeover_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control);
+
+/* inherit.c: what becomes of a client's sessions when a newcomer is admitted */
+struct cm_estate {
+	struct mqt_session *session; /* NULL: there is none to inherit */
+	struct mqt_chan *row;        /* whose it was; perhaps removed, not yet reclaimed */
+	uint64_t due_ns;             /* when it would have expired */
+};
+
+/* Whether a newcomer goes on with the session of an older channel. */
+bool cm_inherits(const struct mqt_info *newcomer, const struct mqt_info *older);
+/* Takes what the newcomer inherits, and drops what has no future. */
+void cm_inherit(struct mqt_cm *cm, struct cm_lock *lock, struct cm_estate *estate)
+		MQT_REQUIRES(mqt_role_control);
+/* The newcomer could not be registered after all. */
+void cm_inherit_undo(struct mqt_cm *cm, struct cm_estate *estate) MQT_REQUIRES(mqt_role_control);
+/* Says what the newcomer's session is. */
+void cm_inherit_announce(struct mqt_cm *cm, const struct cm_lock *lock,
+		const struct cm_estate *estate) MQT_REQUIRES(mqt_role_control);
+
+/* retained.c */
+void cm_retained_fini(struct mqt_cm *cm);
+/* How long the session of a connection outlives it, in seconds; UINT32_MAX: for ever. */
+uint32_t cm_expiry_sec(const struct mqt_cm *cm, const struct mqt_info *info);
+/* When a session expires whose connection ended at @p end_ns. */
+uint64_t cm_expiry_due(uint64_t end_ns, uint32_t expiry_sec);
+/* Keeps the session of a channel that is down. Its slot goes home. Returns false, with the session
+ * destroyed, where there is no memory. */
+bool cm_retain(struct mqt_cm *cm, struct mqt_chan *row, struct mqt_session *session,
+		uint64_t due_ns) MQT_REQUIRES(mqt_role_control);
+/* The session of a retained channel; it stays there. */
+struct mqt_session *cm_retained_session(const struct mqt_cm *cm, const struct mqt_chan *row);
+uint64_t cm_retained_due(const struct mqt_cm *cm, const struct mqt_chan *row);
+/* Takes the session out of a retained channel, whose row is merely disconnected then. */
+struct mqt_session *cm_retained_take(struct mqt_cm *cm, struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control);
+/* The same, and destroys the session as discarded. */
+void cm_retained_discard(struct mqt_cm *cm, struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
+/* The same, and says that it has expired. */
+void cm_retained_expire(struct mqt_cm *cm, struct mqt_chan *row, enum mqt_reason reason)
+		MQT_REQUIRES(mqt_role_control);
+/* The channel whose session is the next to expire leaves now; the caller removes its row. NULL:
+ * there is none. */
+struct mqt_chan *cm_retained_evict(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+/* A slice of what has expired, and what is beyond the limit. */
+unsigned cm_retained_turn(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+/* Destroys a session that ends without its client asking for it. Accepts NULL. */
+void cm_session_discard(struct mqt_cm *cm, struct mqt_session *session)
+		MQT_REQUIRES(mqt_role_control);
+
+/* policy.c */
+/* Whether the settings keep a newcomer out. Returns the reason, or MQT_REASON_NONE. */
+enum mqt_reason cm_policy(struct mqt_cm *cm, const struct cm_lock *lock,
+		const struct mqt_info *info, struct cm_other *other) MQT_REQUIRES(mqt_role_control);
+
+/* flap.c */
+int cm_flaps_init(struct cm_flaps *flaps, const struct mqt_config *config);
+void cm_flaps_fini(struct cm_flaps *flaps);
+/* A newcomer has taken a living channel's place. */
+void cm_flap_seen(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* Whether the client is held down now. */
+bool cm_flap_held(const struct mqt_cm *cm, const struct mqt_digest *digest);
+
+/* inspect.c */
+void cm_inspect_init(struct mqt_cm *cm);
+void cm_inspect_begin(struct mqt_cm *cm, struct mqt_cm_cmd *cmd) MQT_REQUIRES(mqt_role_control);
+void cm_inspect_answer(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+unsigned cm_inspect_expire(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+void cm_inspect_return_all(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
 /* down.c */
 int cm_downs_init(struct cm_downs *downs, uint32_t n);
 void cm_downs_fini(struct cm_downs *downs);
+/* DOWN and CLOSED. */
 void cm_down(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+/* Has a row that is down removed in its turn. */
+void cm_down_push(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
 unsigned cm_down_slice(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 bool cm_down_pending(const struct mqt_cm *cm);
 

@@ -6,11 +6,13 @@
 #include <rte_common.h>
 
 /*
- * Commands: kick and discard, by client id or by channel id, from any thread.
+ * Commands: kick and discard, by client id or by channel id, and inspect (inspect.c), from any
+ * thread.
  *
  * Life of a command: mqt_cm_submit() puts it on a wait-free queue; the control lcore takes it off
  * in its next turn, finds its client's lock and lines it up there. When it is served, the channels
- * it means are asked to step down; when all have answered or are killed, done() gives it back. A
+ * it means are asked to step down; when all have answered or are killed, done() gives it back. Of
+ * retained channels the session ends without asking anybody. A
  * command that means nobody is no error: it is done at once with no channels.
  *
  * A command by channel id takes the lock of that channel's client, like any other; when the
@@ -34,6 +36,7 @@ mqt_cm_submit(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
 {
 	cmd->n_channels = 0;
 	cmd->n_outcomes = 0;
+	cmd->session = NULL;
 	cds_wfcq_node_init(&cmd->node);
 	cds_wfcq_enqueue(&cm->cmd_head, &cm->cmd_tail, &cmd->node);
 }
@@ -89,10 +92,15 @@ cm_command_poll(struct mqt_cm *cm)
 	unsigned n = 0;
 
 	while (n < COMMANDS_A_TURN && (cmd = take(cm))) {
-		const struct mqt_digest *digest = client_of(cm, cmd);
+		const struct mqt_digest *digest;
 		struct cm_lock *lock;
 
 		n++;
+		if (cmd->type == MQT_CM_INSPECT_CHAN) {
+			cm_inspect_begin(cm, cmd);
+			continue;
+		}
+		digest = client_of(cm, cmd);
 		if (!digest) {
 			finish(cm, cmd);
 			continue;

@@ -7,18 +7,21 @@
 #include <rte_common.h>
 
 /*
- * DOWN: a flow is over. Two steps, so that a storm of them holds up nobody:
+ * DOWN and CLOSED: a flow is over. Two steps, so that a storm of them holds up nobody:
  *
  *	cm_down()        as it is read: out of the live map and `disconnected` said at once. It
- *	                 costs one table entry and looks at nothing else.
+ *	                 costs one table entry and looks at nothing else. With CLOSED comes a
+ *	                 session: then the channel becomes a retained one instead (retained.c).
  *	cm_down_slice()  at most `down_slice` a turn, in order: out of the other maps.
  *
  * Between the two the channel is a disconnected row. When its client opens again meanwhile, the
  * lock removes the row at once (R2), and the queue later finds it gone: ids are never used twice.
  *
  * What else a DOWN may find: a newcomer not registered (it dies, cm_open_died()); a channel that
- * was asked to step down (its lock will remove the row); one that was killed (its RELEASE waited
- * for this); nothing, for it crossed a REFUSE.
+ * was asked to step down (its lock will remove the row); one whose GRANT is not answered yet (its
+ * row stays until it is, for GRANT may have carried a session that now comes back); one that was
+ * killed (its RELEASE waited for this); nothing, for it crossed a REFUSE. A session that comes where
+ * none is expected any more ends here.
  *
  * The queue is a ring with room for every channel there may be. Entries whose row is gone already
  * can fill it up; then the oldest entry is dealt with on the spot, so it can never be full.
@@ -60,8 +63,8 @@ pop(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 	return row != NULL;
 }
 
-static void
-push(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control)
+void
+cm_down_push(struct mqt_cm *cm, mqt_chan_id id)
 {
 	struct cm_downs *downs = &cm->downs;
 
@@ -81,31 +84,54 @@ awaited(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control)
 	cm_note_drop(cm, note);
 }
 
+/* The flow of a registered channel is over; @p session is what outlives it, or NULL. */
+static void
+leave(struct mqt_cm *cm, struct mqt_chan *row, struct cm_note *note, struct mqt_session *session,
+		uint64_t end_ns) MQT_REQUIRES(mqt_role_control)
+{
+	enum cm_note_kind kind = note ? (enum cm_note_kind)note->kind : CM_NOTE_NONE;
+	struct mqt_session_final final;
+
+	if (kind == CM_NOTE_GRANTED) { /* the answer to GRANT says what remains */
+		note->session = session;
+		note->ended_ns = end_ns;
+		return;
+	}
+	if (session && kind == CM_NOTE_ASKED && note->action == MQT_STEPDOWN_TAKEOVER_END) {
+		cm_session_discard(cm, session); /* its session has been handed over already */
+		return;
+	}
+	if (session) {
+		mqt_session_final(session, &final);
+		if (cm_retain(cm, row, session, cm_expiry_due(end_ns, final.expiry_sec)))
+			return;
+	}
+	if (kind != CM_NOTE_ASKED)
+		cm_down_push(cm, row->id);
+}
+
 void
 cm_down(struct mqt_cm *cm, const struct mqt_msg *msg)
 {
 	enum mqt_reason reason = msg->reason < MQT_N_REASONS ? (enum mqt_reason)msg->reason
 							     : MQT_REASON_NONE;
+	struct mqt_session *session = msg->type == MQT_MSG_CLOSED ? msg->session : NULL;
 	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
-	struct mqt_chan *row;
+	struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
 
 	cm_count(cm, MQT_C_DOWN);
 	if (note && note->await_down) {
 		awaited(cm, note);
-		return;
-	}
-	if (note && (note->kind == CM_NOTE_READ || note->kind == CM_NOTE_NEWCOMER)) {
+	} else if (note && (note->kind == CM_NOTE_READ || note->kind == CM_NOTE_NEWCOMER)) {
 		cm_open_died(cm, note);
-		return;
-	}
-	row = mqt_maps_get(cm->maps, msg->chan);
-	if (!row || cm_row_state(row) == MQT_CHAN_DISCONNECTED) {
+	} else if (!row || !cm_row_up(row)) {
 		cm_count(cm, MQT_C_DOWN_UNKNOWN);
+	} else {
+		cm_chan_down(cm, row, reason);
+		leave(cm, row, note, session, msg->stamp_ns);
 		return;
 	}
-	cm_chan_down(cm, row, reason);
-	if (!note || note->kind != CM_NOTE_ASKED)
-		push(cm, msg->chan);
+	cm_session_discard(cm, session);
 }
 
 unsigned

@@ -47,8 +47,10 @@ void
 cm_notes_fini(struct cm_notes *notes)
 {
 	for (uint64_t i = 0; notes->buckets && i <= notes->mask; i++) {
-		for (struct cm_note *note = notes->buckets[i]; note; note = note->next)
+		for (struct cm_note *note = notes->buckets[i]; note; note = note->next) {
 			free(note->info);
+			mqt_session_destroy(note->session);
+		}
 	}
 	free(notes->buckets);
 	cm_pool_fini(&notes->pool);

@@ -43,7 +43,25 @@ newcomer_gone(struct mqt_cm *cm, struct cm_note *note)
 	note->kind = CM_NOTE_NONE;
 	note->info = NULL;
 	note->lock = NULL;
+	note->heir = false;
 	cm_note_drop(cm, note);
+}
+
+static enum mqt_control_counter
+counter_of(enum mqt_reason reason)
+{
+	switch (reason) {
+	case MQT_REASON_SUPERSEDED:
+		return MQT_C_SUPERSEDED;
+	case MQT_REASON_POLICY:
+		return MQT_C_REFUSED_POLICY;
+	case MQT_REASON_USERNAME_MISMATCH:
+		return MQT_C_REFUSED_USERNAME;
+	case MQT_REASON_FLAPPING:
+		return MQT_C_REFUSED_FLAPPING;
+	default:
+		return MQT_C_TABLE_FULL;
+	}
 }
 
 /* Sends a newcomer home: says so, and gives it back its info. */
@@ -59,9 +77,11 @@ turn_away(struct mqt_cm *cm, mqt_chan_id chan, struct mqt_info *info, enum mqt_r
 		.info = info,
 	};
 
+	if (reason == MQT_REASON_USERNAME_MISMATCH)
+		cm_announce(cm, MQT_EVENT_ANOMALY, reason, chan, info, 0, other);
 	cm_announce(cm, superseded ? MQT_EVENT_SUPERSEDED : MQT_EVENT_REFUSED, reason, chan, info,
 			0, other);
-	cm_count(cm, superseded ? MQT_C_SUPERSEDED : MQT_C_TABLE_FULL);
+	cm_count(cm, counter_of(reason));
 	cm_post(cm, &msg);
 }
 
@@ -158,7 +178,7 @@ cur_lives(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_c
 	if (!lock->cur || lock->state != CM_LOCK_GRANTING)
 		return lock->cur != NULL;
 	row = mqt_maps_get(cm->maps, lock->cur->chan);
-	return row && cm_row_state(row) != MQT_CHAN_DISCONNECTED;
+	return row && cm_row_up(row);
 }
 
 static const struct mqt_info *
@@ -172,6 +192,8 @@ static void
 enter(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control)
 {
 	struct cm_lock *lock = cm_lock_get(cm, &note->info->digest);
+	struct cm_other other = { MQT_CHAN_NONE, NULL };
+	enum mqt_reason reason;
 	struct cm_note *rival;
 
 	if (!lock) {
@@ -180,6 +202,12 @@ enter(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control)
 	}
 	note->kind = CM_NOTE_NEWCOMER;
 	note->lock = lock;
+	cm_lock_queue(cm, lock);
+	reason = cm_policy(cm, lock, note->info, &other);
+	if (reason != MQT_REASON_NONE) {
+		refuse(cm, note, reason, &other);
+		return;
+	}
 	rival = lock->waiter;
 	if (!rival && cur_lives(cm, lock))
 		rival = lock->cur;
@@ -190,7 +218,6 @@ enter(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control)
 	if (lock->waiter)
 		supersede(cm, lock->waiter, note->chan, note->info);
 	lock->waiter = note;
-	cm_lock_queue(cm, lock);
 }
 
 void
@@ -217,17 +244,40 @@ enum room {
 	ROOM_NO,
 };
 
+/* Whether there is room. A connection comes before a session: the next to expire makes way. */
 static enum room
-room_for(const struct mqt_cm *cm, enum cm_room_kind kind)
+room_for(struct mqt_cm *cm, enum cm_room_kind kind) MQT_REQUIRES(mqt_role_control)
 {
 	struct mqt_maps_sizes sizes;
+	struct mqt_chan *evicted;
 
 	mqt_maps_sizes(cm->maps, &sizes);
 	if (sizes.free <= cm->reserved)
 		return sizes.retired > 0 ? ROOM_SOON : ROOM_NO;
-	if (kind == CM_ROOM_NEW && sizes.channels >= sizes.capacity)
+	if (kind != CM_ROOM_SWAP &&
+			sizes.channels - mqt_cm_retained_count(cm) >=
+					cm->config->limits.max_clients)
 		return cm_down_pending(cm) ? ROOM_SOON : ROOM_NO;
-	return ROOM_YES;
+	if (kind != CM_ROOM_NEW || sizes.channels < sizes.capacity)
+		return ROOM_YES;
+	if (cm_down_pending(cm))
+		return ROOM_SOON;
+	evicted = cm_retained_evict(cm);
+	if (evicted)
+		cm_down_push(cm, evicted->id);
+	return evicted ? ROOM_SOON : ROOM_NO;
+}
+
+static enum cm_room_kind
+room_kind(const struct mqt_chan *head)
+{
+	enum cm_room_kind kind = head ? CM_ROOM_BACK : CM_ROOM_NEW;
+
+	for (const struct mqt_chan *row = head; row; row = cm_row_next(row)) {
+		if (cm_row_state(row) != MQT_CHAN_RETAINED)
+			kind = CM_ROOM_SWAP;
+	}
+	return kind;
 }
 
 static void
@@ -255,7 +305,7 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 	for (const struct mqt_chan *row = head; row; row = cm_row_next(row)) {
 		if (lock->epoch <= row->epoch)
 			lock->epoch = row->epoch + 1;
-		if (cm_row_state(row) == MQT_CHAN_DISCONNECTED)
+		if (!cm_row_up(row))
 			continue;
 		if (cm_older(cur->stamp_ns, cur->chan, row->stamp_ns, row->id))
 			return row;
@@ -278,10 +328,10 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 }
 
 static void
-refuse_cur(struct mqt_cm *cm, struct cm_lock *lock, enum mqt_reason reason)
-		MQT_REQUIRES(mqt_role_control)
+refuse_cur(struct mqt_cm *cm, struct cm_lock *lock, enum mqt_reason reason,
+		const struct cm_other *other) MQT_REQUIRES(mqt_role_control)
 {
-	refuse(cm, lock->cur, reason, NULL);
+	refuse(cm, lock->cur, reason, other);
 	cur_over(cm, lock);
 }
 
@@ -290,7 +340,12 @@ cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock)
 {
 	struct mqt_chan *head = mqt_maps_head(cm->maps, &lock->digest);
 	const struct mqt_chan *newer = survey(cm, lock, head);
-	enum cm_room_kind kind = head ? CM_ROOM_SWAP : CM_ROOM_NEW;
+	enum mqt_stepdown newest = lock->cur->info->flags & MQT_INFO_CLEAN_START
+			? MQT_STEPDOWN_DISCARD
+			: MQT_STEPDOWN_TAKEOVER_BEGIN;
+	enum cm_room_kind kind = room_kind(head);
+	struct cm_other other = { MQT_CHAN_NONE, NULL };
+	enum mqt_reason reason;
 	enum room room;
 
 	if (newer) {
@@ -298,9 +353,14 @@ cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock)
 		cur_over(cm, lock);
 		return;
 	}
+	reason = cm_policy(cm, lock, lock->cur->info, &other);
+	if (reason != MQT_REASON_NONE) {
+		refuse_cur(cm, lock, reason, &other);
+		return;
+	}
 	room = room_for(cm, kind);
 	if (room == ROOM_NO) {
-		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL);
+		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL, NULL);
 		return;
 	}
 	if (room == ROOM_SOON) {
@@ -312,8 +372,8 @@ cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock)
 	cm->reserved++;
 	lock->stepped = head != NULL; /* disconnected ones are finished with the others (R2) */
 	lock->state = CM_LOCK_STEPPING;
-	if (cm_stepdown_all(cm, lock, head, MQT_STEPDOWN_DISCARD) < 0)
-		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL);
+	if (cm_stepdown_all(cm, lock, head, newest) < 0)
+		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL, NULL);
 }
 
 bool
@@ -347,18 +407,38 @@ cm_open_rooms(struct mqt_cm *cm)
 	return n;
 }
 
-/* Registers the newcomer and removes its predecessors. Returns false where the maps refuse. */
 static bool
-admit(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
+rows_full(const struct mqt_cm *cm)
 {
-	struct cm_note *note = lock->cur;
 	struct mqt_maps_sizes sizes;
 
 	mqt_maps_sizes(cm->maps, &sizes);
-	if (lock->stepped && sizes.channels >= sizes.capacity)
+	return sizes.channels >= sizes.capacity;
+}
+
+/*
+ * Registers the newcomer and removes its predecessors. Returns false where the maps refuse.
+ * Sets @p estate to what it inherits.
+ */
+static bool
+admit(struct mqt_cm *cm, struct cm_lock *lock, struct cm_estate *estate)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_note *note = lock->cur;
+
+	cm_inherit(cm, lock, estate);
+	if (rows_full(cm) && lock->stepped)
 		cm_lock_retire(cm, lock);
-	if (!cm_chan_insert(cm, note->chan, note->info, note->stamp_ns, lock->epoch))
+	if (rows_full(cm)) { /* its own was left behind on another broker */
+		struct mqt_chan *evicted = cm_retained_evict(cm);
+
+		if (evicted)
+			cm_chan_remove(cm, evicted);
+	}
+	if (!cm_chan_insert(cm, note->chan, note->info, note->stamp_ns, lock->epoch)) {
+		cm_inherit_undo(cm, estate);
 		return false;
+	}
 	if (lock->stepped)
 		cm_lock_retire(cm, lock);
 	cm_gauges_update(cm); /* one that took another's place is not one more */
@@ -366,20 +446,26 @@ admit(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
 }
 
 static void
-grant(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
+grant(struct mqt_cm *cm, struct cm_lock *lock, const struct cm_estate *estate)
+		MQT_REQUIRES(mqt_role_control)
 {
 	struct cm_note *note = lock->cur;
-	struct mqt_msg msg = { .type = MQT_MSG_GRANT, .chan = note->chan };
+	struct mqt_msg msg = {
+		.type = MQT_MSG_GRANT,
+		.chan = note->chan,
+		.session = estate->session,
+	};
 	struct cm_other other = { .chan = lock->older, .peer = &lock->older_peer };
 
-	cm_count(cm, MQT_C_SESSION_CREATED);
-	cm_announce(cm, MQT_EVENT_SESSION_CREATED, MQT_REASON_NONE, note->chan, note->info,
-			lock->epoch, NULL);
+	cm_inherit_announce(cm, lock, estate);
 	cm_announce(cm, MQT_EVENT_CONNECTED, MQT_REASON_NONE, note->chan, note->info, lock->epoch,
 			lock->older != MQT_CHAN_NONE ? &other : NULL);
 	cm_post(cm, &msg);
 	cm_count(cm, MQT_C_GRANTS);
+	if (lock->older != MQT_CHAN_NONE)
+		cm_flap_seen(cm, lock);
 	note->info = NULL; /* the maps' now */
+	note->heir = estate->session != NULL;
 	note->kind = CM_NOTE_GRANTED;
 	cm_note_time(cm, note);
 	lock->older = MQT_CHAN_NONE;
@@ -390,6 +476,8 @@ grant(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
 void
 cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock)
 {
+	struct cm_estate estate;
+
 	if (!lock->cur) {
 		cur_over(cm, lock);
 		return;
@@ -401,36 +489,65 @@ cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock)
 	}
 	cm->reserved--;
 	lock->reserved = false;
-	if (admit(cm, lock))
-		grant(cm, lock);
+	if (admit(cm, lock, &estate))
+		grant(cm, lock, &estate);
 	else /* the row was set aside, so this is the hash tables' own limit */
-		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL);
+		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL, NULL);
 }
 
 /* --- how it goes on ------------------------------------------------------------------------------- */
 
+/*
+ * What is left of a newcomer that died between its grant and its answer: the session it should
+ * have inherited, or one that it had made by then, or nothing.
+ */
+static void
+bury(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row, struct mqt_session *inherited)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct mqt_session *own = note->session, *session = inherited ? inherited : own;
+	struct mqt_session_final final = { .expiry_sec = cm_expiry_sec(cm, row->info) };
+	uint64_t end_ns = own ? note->ended_ns : cm->now_ns;
+
+	note->session = NULL;
+	if (own)
+		mqt_session_final(own, &final);
+	else
+		mqt_cm_stats(cm, row->id, final.counter, NULL);
+	if (own != session)
+		cm_session_discard(cm, own);
+	if (session && final.expiry_sec > 0) {
+		mqt_session_set_final(session, &final);
+		if (cm_retain(cm, row, session, cm_expiry_due(end_ns, final.expiry_sec)))
+			return;
+	} else {
+		cm_session_discard(cm, session);
+	}
+	cm_down_push(cm, row->id);
+}
+
 void
 cm_open_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
 {
-	struct cm_owner *owner = &cm->owners[mqt_chan_id_worker(msg->chan)];
 	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
-	const struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
+	struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
 	struct cm_lock *lock;
 
 	if (!note || note->kind != CM_NOTE_GRANTED) {
-		if (owner->late > 0)
-			owner->late--; /* the answer of one that was killed meanwhile */
-		else
-			cm_unexpected(cm, msg);
+		cm_unasked(cm, msg);
 		return;
 	}
 	/* RETURN says that the newcomer is gone; then its DOWN came before */
-	if (msg->type == MQT_MSG_RETURN && row && cm_row_state(row) != MQT_CHAN_DISCONNECTED) {
+	if (msg->type == MQT_MSG_RETURN && row && cm_row_up(row)) {
 		cm_unexpected(cm, msg);
 		return;
 	}
 	cm_count(cm, msg->type == MQT_MSG_GRANTED ? MQT_C_GRANTED : MQT_C_RETURNED);
 	lock = note->lock;
+	if (row && !cm_row_up(row))
+		bury(cm, note, row, msg->session);
+	else
+		cm_session_discard(cm, msg->session);
 	newcomer_gone(cm, note);
 	cur_over(cm, lock);
 	cm_lock_queue(cm, lock);
@@ -460,6 +577,18 @@ cm_open_died(struct mqt_cm *cm, struct cm_note *note)
 	cm_lock_queue(cm, lock);
 }
 
+/* The session that its GRANT carried is where nobody answers. */
+static void
+lost_with(struct mqt_cm *cm, const struct cm_note *note, const struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control)
+{
+	if (!note->heir)
+		return;
+	cm_count(cm, MQT_C_SESSION_LOST_BY_KILL);
+	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, row->info, row->epoch,
+			NULL);
+}
+
 void
 cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
 {
@@ -468,16 +597,20 @@ cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
 
 	cm_lock_queue(cm, lock);
 	if (note->kind == CM_NOTE_NEWCOMER) {
-		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL);
+		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL, NULL);
 		return;
 	}
 	cm->owners[mqt_chan_id_worker(note->chan)].late++;
-	if (row && cm_row_state(row) != MQT_CHAN_DISCONNECTED) {
+	if (row && cm_row_up(row)) {
 		bool alive = cm_stepdown_kill(cm, note->chan);
 
 		note->await_down = true;
 		cm_chan_down(cm, row, alive ? MQT_REASON_KILLED : MQT_REASON_NONE);
+		lost_with(cm, note, row);
 		cm_chan_remove(cm, row);
+	} else if (row) {
+		lost_with(cm, note, row);
+		bury(cm, note, row, NULL);
 	}
 	newcomer_gone(cm, note);
 	cur_over(cm, lock);

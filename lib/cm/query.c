@@ -172,6 +172,23 @@ mqt_cm_live_next(const struct mqt_cm *cm, int transport, uint32_t *pos)
 	return NULL;
 }
 
+const struct mqt_chan *
+mqt_cm_sessions_next(const struct mqt_cm *cm, int transport, uint32_t *pos)
+{
+	const struct mqt_chan *row;
+
+	while ((row = mqt_maps_next(cm->maps, pos))) {
+		/* acquire: pairs with the release that published the row */
+		uint32_t state = atomic_load_explicit(&row->state, memory_order_acquire);
+
+		if (state != MQT_CHAN_FREE && state != MQT_CHAN_DISCONNECTED &&
+				!(row->info->flags & MQT_INFO_CLEAN_START) &&
+				(transport < 0 || row->info->transport == transport))
+			return row;
+	}
+	return NULL;
+}
+
 /* --- gauges and counters ------------------------------------------------------------------------- */
 
 static void
@@ -181,6 +198,15 @@ raise_to(_Atomic uint64_t *max, uint64_t v)
 		atomic_store_explicit(max, v, memory_order_relaxed);
 }
 
+/* Two counts read one after the other: together they may be wrong for a moment. */
+static uint64_t
+connections(const struct mqt_cm *cm, const struct mqt_maps_sizes *sizes)
+{
+	uint32_t retained = mqt_cm_retained_count(cm);
+
+	return sizes->channels > retained ? sizes->channels - retained : 0;
+}
+
 void
 cm_gauges_update(struct mqt_cm *cm)
 {
@@ -188,7 +214,14 @@ cm_gauges_update(struct mqt_cm *cm)
 
 	mqt_maps_sizes(cm->maps, &sizes);
 	raise_to(&cm->max_channels, sizes.channels);
+	raise_to(&cm->max_connections, connections(cm, &sizes));
 	raise_to(&cm->max_live, sizes.live);
+}
+
+uint32_t
+mqt_cm_retained_count(const struct mqt_cm *cm)
+{
+	return atomic_load_explicit(&cm->retained.n, memory_order_relaxed);
 }
 
 uint32_t
@@ -204,17 +237,21 @@ void
 mqt_cm_gauges(const struct mqt_cm *cm, struct mqt_cm_gauge out[MQT_CM_N_GAUGES])
 {
 	uint64_t max_channels = atomic_load_explicit(&cm->max_channels, memory_order_relaxed);
+	uint64_t max_conns = atomic_load_explicit(&cm->max_connections, memory_order_relaxed);
 	uint64_t max_live = atomic_load_explicit(&cm->max_live, memory_order_relaxed);
 	struct mqt_maps_sizes sizes;
+	uint64_t conns;
 
 	mqt_maps_sizes(cm->maps, &sizes);
+	conns = connections(cm, &sizes);
 	/* the count is read last: it may have grown past the maximum read before */
 	max_channels = RTE_MAX(max_channels, sizes.channels);
 	max_live = RTE_MAX(max_live, sizes.live);
-	/* a registered channel has a session and a connection until sessions outlive connections */
+	max_conns = RTE_MAX(max_conns, conns);
+	/* every registered channel has a session; a retained one has no connection any more */
 	out[0] = (struct mqt_cm_gauge){ "channels", sizes.channels, max_channels };
 	out[1] = (struct mqt_cm_gauge){ "sessions", sizes.channels, max_channels };
-	out[2] = (struct mqt_cm_gauge){ "connections", sizes.channels, max_channels };
+	out[2] = (struct mqt_cm_gauge){ "connections", conns, max_conns };
 	out[3] = (struct mqt_cm_gauge){ "live_connections", sizes.live, max_live };
 }
 

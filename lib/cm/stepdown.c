@@ -2,6 +2,7 @@
 #include "cm_private.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include <rte_common.h>
 
@@ -22,6 +23,10 @@
  * worker sends nothing of the flow after it has seen it. In every case the channel is out of the
  * live map when its lock goes on: an older channel never lives on beside the newcomer (I1, I4).
  *
+ * A channel that CLOSED itself before the request came is retained; a kick or a discard ends its
+ * session then, as it does with one that was retained already, without asking anybody. A takeover
+ * comes in two steps and hands over the session; what its outcomes mean is told in takeover.c.
+ *
  * An answer that comes after the kill is expected and dropped; `late` counts how many may come.
  *
  * Synchronisation: control lcore; the slot's word is shared with its worker.
@@ -37,34 +42,48 @@ cm_stepdown_kill(struct mqt_cm *cm, mqt_chan_id id)
 	return alive;
 }
 
-/* Says for whom the channel went. */
-static void
-announce_stepped(struct mqt_cm *cm, const struct cm_note *note, const struct mqt_chan *row)
-		MQT_REQUIRES(mqt_role_control)
+struct cm_other
+cm_stepdown_for(const struct cm_lock *lock)
 {
-	bool kick = note->action == MQT_STEPDOWN_KICK;
-	const struct cm_lock *lock = note->lock;
 	const struct cm_note *newcomer = lock->cur ? lock->cur : lock->waiter;
-	struct cm_other other;
+
+	if (!newcomer || lock->state != CM_LOCK_STEPPING)
+		return (struct cm_other){ MQT_CHAN_NONE, NULL };
+	return (struct cm_other){ newcomer->chan, &newcomer->info->peer };
+}
+
+void
+cm_stepdown_announce(struct mqt_cm *cm, const struct cm_lock *lock, enum mqt_stepdown action,
+		const struct mqt_chan *row)
+{
+	bool kick = action == MQT_STEPDOWN_KICK;
+	struct cm_other other = cm_stepdown_for(lock);
 
 	cm_count(cm, kick ? MQT_C_KICKED : MQT_C_DISCARDED);
-	if (newcomer && lock->state == CM_LOCK_STEPPING)
-		other = (struct cm_other){ newcomer->chan, &newcomer->info->peer };
-	else
-		other = (struct cm_other){ MQT_CHAN_NONE, NULL };
 	cm_announce(cm, kick ? MQT_EVENT_KICKED : MQT_EVENT_DISCARDED,
 			kick ? MQT_REASON_KICKED : MQT_REASON_DISCARDED, row->id, row->info,
 			row->epoch, &other);
 }
 
-/* Takes a channel down by force. Returns the result to be told. */
-static int
-put_down(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
-		MQT_REQUIRES(mqt_role_control)
+static enum mqt_reason
+reason_of(enum mqt_stepdown action)
+{
+	switch (action) {
+	case MQT_STEPDOWN_KICK:
+		return MQT_REASON_KICKED;
+	case MQT_STEPDOWN_TAKEOVER_BEGIN:
+	case MQT_STEPDOWN_TAKEOVER_END:
+		return MQT_REASON_TAKEN_OVER;
+	default:
+		return MQT_REASON_DISCARDED;
+	}
+}
+
+int
+cm_stepdown_force(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 {
 	bool alive = cm_stepdown_kill(cm, note->chan);
-	enum mqt_reason missed = note->action == MQT_STEPDOWN_KICK ? MQT_REASON_KICKED
-								   : MQT_REASON_DISCARDED;
+	enum mqt_reason missed = reason_of((enum mqt_stepdown)note->action);
 
 	note->await_down = true;
 	cm_chan_down(cm, row, alive ? MQT_REASON_KILLED : missed);
@@ -93,17 +112,45 @@ static void
 conclude(struct mqt_cm *cm, struct cm_note *note, int result) MQT_REQUIRES(mqt_role_control)
 {
 	struct mqt_chan *row = mqt_maps_get(cm->maps, note->chan);
+	enum mqt_stepdown action = (enum mqt_stepdown)note->action;
 
-	if (row && cm_row_state(row) != MQT_CHAN_DISCONNECTED)
-		result = put_down(cm, note, row);
+	if (action >= MQT_STEPDOWN_TAKEOVER_BEGIN) {
+		cm_takeover_over(cm, note, row);
+		settle(cm, note, result);
+		return;
+	}
+	if (row && cm_row_up(row))
+		result = cm_stepdown_force(cm, note, row);
 	else if (result != -ENOENT)
 		result = 0;
+	if (row && cm_row_state(row) == MQT_CHAN_RETAINED) {
+		cm_retained_discard(cm, row);
+		result = 0;
+	}
 	if (row && result != -ENOENT)
-		announce_stepped(cm, note, row);
+		cm_stepdown_announce(cm, note->lock, action, row);
 	settle(cm, note, result);
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */
+
+static void
+request(struct mqt_cm *cm, struct cm_note *note, enum mqt_stepdown action)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct mqt_msg msg = {
+		.type = MQT_MSG_STEPDOWN,
+		.action = (uint8_t)action,
+		.chan = note->chan,
+		.token = ++cm->next_token,
+	};
+
+	note->action = (uint8_t)action;
+	note->token = msg.token;
+	cm_post(cm, &msg);
+	cm_count(cm, MQT_C_STEPDOWNS);
+	cm_note_time(cm, note);
+}
 
 static void
 ask(struct mqt_cm *cm, struct cm_lock *lock, mqt_chan_id chan, enum mqt_stepdown action)
@@ -111,33 +158,39 @@ ask(struct mqt_cm *cm, struct cm_lock *lock, mqt_chan_id chan, enum mqt_stepdown
 {
 	struct cm_owner *owner = &cm->owners[mqt_chan_id_worker(chan)];
 	struct cm_note *note = cm_note_find(&cm->notes, chan);
-	struct mqt_msg msg = {
-		.type = MQT_MSG_STEPDOWN,
-		.action = (uint8_t)action,
-		.chan = chan,
-		.token = ++cm->next_token,
-	};
 
 	note->kind = CM_NOTE_ASKED;
 	note->action = (uint8_t)action;
 	note->lock = lock;
-	note->token = msg.token;
 	note->outcome = lock->cmd ? cm_command_found(lock->cmd, chan) : CM_NO_OUTCOME;
 	lock->n_asks++;
 	if (atomic_load_explicit(&owner->stalled, memory_order_relaxed)) {
 		conclude(cm, note, -ETIMEDOUT);
 		return;
 	}
-	cm_post(cm, &msg);
-	cm_count(cm, MQT_C_STEPDOWNS);
-	cm_note_time(cm, note);
+	request(cm, note, action);
+}
+
+/* A kick or a discard of a session that nobody else holds. */
+static void
+end_retained(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
+		enum mqt_stepdown action) MQT_REQUIRES(mqt_role_control)
+{
+	uint8_t outcome = lock->cmd ? cm_command_found(lock->cmd, row->id) : CM_NO_OUTCOME;
+
+	cm_retained_discard(cm, row);
+	cm_stepdown_announce(cm, lock, action, row);
+	if (outcome != CM_NO_OUTCOME)
+		cm_command_outcome(lock->cmd, outcome, 0);
 }
 
 int
 cm_stepdown_one(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
 		enum mqt_stepdown action)
 {
-	if (cm_row_state(row) == MQT_CHAN_DISCONNECTED)
+	if (cm_row_state(row) == MQT_CHAN_RETAINED)
+		end_retained(cm, lock, row, action);
+	if (!cm_row_up(row))
 		return 0;
 	if (!cm_note_make(&cm->notes, row->id))
 		return -ENOMEM;
@@ -147,21 +200,19 @@ cm_stepdown_one(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
 
 int
 cm_stepdown_all(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *head,
-		enum mqt_stepdown action)
+		enum mqt_stepdown newest)
 {
 	int n = 0;
 
 	/* first whatever may fail: then all are asked, or none */
 	for (struct mqt_chan *row = head; row; row = cm_row_next(row)) {
-		if (cm_row_state(row) == MQT_CHAN_DISCONNECTED)
-			continue;
-		if (!cm_note_make(&cm->notes, row->id))
+		if (cm_row_up(row) && !cm_note_make(&cm->notes, row->id))
 			goto err_note;
 	}
 	for (struct mqt_chan *row = head; row; row = cm_row_next(row)) {
-		if (cm_row_state(row) == MQT_CHAN_DISCONNECTED)
+		if (!cm_row_up(row))
 			continue;
-		ask(cm, lock, row->id, action);
+		ask(cm, lock, row->id, row->id == lock->older ? newest : MQT_STEPDOWN_DISCARD);
 		n++;
 	}
 	return n;
@@ -180,14 +231,10 @@ err_note:
 void
 cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
 {
-	struct cm_owner *owner = &cm->owners[mqt_chan_id_worker(msg->chan)];
 	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
 
 	if (!note || note->kind != CM_NOTE_ASKED || note->token != msg->token) {
-		if (owner->late > 0)
-			owner->late--;
-		else
-			cm_unexpected(cm, msg);
+		cm_unasked(cm, msg);
 		return;
 	}
 	if (msg->result == 0)
@@ -196,6 +243,16 @@ cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
 		cm_count(cm, MQT_C_STEPDOWN_NOPROC);
 	else
 		cm_count(cm, MQT_C_STEPDOWN_ERROR);
+	if (note->action == MQT_STEPDOWN_TAKEOVER_BEGIN && msg->result == 0) {
+		note->session = msg->session; /* the point of no return: end follows (R4) */
+		request(cm, note, MQT_STEPDOWN_TAKEOVER_END);
+		return;
+	}
+	if (note->session)
+		mqt_session_join_pendings(note->session, msg->pendings);
+	else
+		free(msg->pendings);
+	mqt_session_destroy(msg->session); /* of an answer that has none to bring */
 	conclude(cm, note, msg->result);
 }
 

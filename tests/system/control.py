@@ -69,8 +69,8 @@ def clients(**params):
 
 
 def client(clientid):
-    """The one record of a client id, or None."""
-    found = clients(clientid=clientid)
+    """The one record of a client id, or None. Sessions without a connection are not meant."""
+    found = [c for c in clients(clientid=clientid) if c["state"] != "retained"]
     assert len(found) <= 1, found
     return found[0] if found else None
 

@@ -32,22 +32,154 @@ enum rig_answer {
 	RIG_ANSWER_NEVER, /* takes the message and forgets it */
 };
 
+/* --- sessions: each has one owner ------------------------------------------------------------- */
+
+/*
+ * The test binary is linked so that the manager's calls come here first. A session is the owners' or
+ * given away; copies for readers are not counted.
+ */
+struct mqt_session *__real_mqt_session_create(void);
+void __real_mqt_session_destroy(struct mqt_session *session);
+struct mqt_session *__wrap_mqt_session_create(void);
+void __wrap_mqt_session_destroy(struct mqt_session *session);
+
+enum rig_place {
+	RIG_AT_OWNER,
+	RIG_GIVEN, /* in a message, or the manager's */
+};
+
+#define RIG_TOKENS 4096
+
+struct rig_token {
+	struct rig_token *next;
+	struct mqt_session *session;
+	enum rig_place place;
+};
+
+static struct rig_token *rig_tokens[RIG_TOKENS];
+static unsigned rig_n_sessions;  /* there are */
+static unsigned rig_n_given;     /* of these, not the owners' */
+static uint64_t rig_n_lost;      /* destroyed while they were given */
+static uint64_t rig_n_misplaced; /* were not where they should be */
+
+static struct rig_token **
+rig_token_of(const struct mqt_session *session)
+{
+	struct rig_token **link = &rig_tokens[(uintptr_t)session / 16 % RIG_TOKENS];
+
+	while (*link && (*link)->session != session)
+		link = &(*link)->next;
+	return link;
+}
+
+static void
+rig_token_add(struct mqt_session *session, enum rig_place place)
+{
+	struct rig_token **link = rig_token_of(session);
+	struct rig_token *t = calloc(1, sizeof(*t));
+
+	if (!session || !t || *link)
+		abort();
+	*t = (struct rig_token){ .session = session, .place = place };
+	*link = t;
+	rig_n_sessions++;
+	rig_n_given += place == RIG_GIVEN;
+}
+
+/* The manager makes one. */
+struct mqt_session *
+__wrap_mqt_session_create(void)
+{
+	struct mqt_session *session = __real_mqt_session_create();
+
+	rig_token_add(session, RIG_GIVEN);
+	return session;
+}
+
+/* Anybody destroys one, or a copy. */
+void
+__wrap_mqt_session_destroy(struct mqt_session *session)
+{
+	struct rig_token **link = rig_token_of(session);
+	struct rig_token *t = *link;
+
+	if (session && t) {
+		*link = t->next;
+		rig_n_sessions--;
+		rig_n_given -= t->place == RIG_GIVEN;
+		rig_n_lost += t->place == RIG_GIVEN;
+		free(t);
+	}
+	__real_mqt_session_destroy(session);
+}
+
+static void
+rig_session_move(const struct mqt_session *session, enum rig_place from, enum rig_place to)
+{
+	struct rig_token *t = *rig_token_of(session);
+
+	if (!t || t->place != from) {
+		rig_n_misplaced++;
+		return;
+	}
+	t->place = to;
+	if (to == RIG_GIVEN)
+		rig_n_given++;
+	else
+		rig_n_given--;
+}
+
+static struct mqt_session *
+rig_session_new(void)
+{
+	struct mqt_session *session = __real_mqt_session_create();
+
+	rig_token_add(session, RIG_AT_OWNER);
+	return session;
+}
+
+static void
+rig_session_give(const struct mqt_session *session)
+{
+	rig_session_move(session, RIG_AT_OWNER, RIG_GIVEN);
+}
+
+static void
+rig_session_got(const struct mqt_session *session)
+{
+	rig_session_move(session, RIG_GIVEN, RIG_AT_OWNER);
+}
+
 struct rig_conn {
 	struct rig_conn *next; /* of the same slot, older generation */
 	mqt_chan_id id;
 	struct mqt_info *info; /* the worker's, when it has come home: freed, NULL */
 	struct mqt_digest digest;
 	uint64_t stamp_ns;
-	unsigned client; /* of the model */
-	char label;      /* A, B, C, ... in the order of opening */
+	unsigned client;             /* of the model */
+	uint32_t expiry_sec;         /* of its session */
+	struct mqt_session *session; /* the worker's */
+	struct mqt_pendings *pendings;
+	char label; /* A, B, C, ... in the order of opening */
 	/* as the owner sees it */
-	bool over; /* DOWN posted */
-	bool home; /* REFUSE or RELEASE came */
+	bool over;          /* DOWN posted */
+	bool home;          /* REFUSE or RELEASE came */
+	bool frozen;        /* begin answered */
+	bool kept;          /* RELEASE came without info: it is retained */
+	unsigned n_resumes; /* GRANTs with a session */
 	unsigned n_grants, n_refusals, n_releases, n_stepdowns;
 	uint8_t action;                      /* of the last STEPDOWN */
 	uint8_t reason;                      /* of REFUSE */
 	unsigned grant_no, home_no, done_no; /* when, in messages seen by all owners */
 };
+
+/* The owner's session goes with its flow. */
+static void
+rig_session_end(struct rig_conn *conn)
+{
+	mqt_session_destroy(conn->session);
+	conn->session = NULL;
+}
 
 struct rig_slot {
 	struct mqt_slot slot;
@@ -60,8 +192,10 @@ struct rig_owner {
 	uint32_t n_slots;
 	uint32_t next_slot;
 	_Atomic uint64_t heartbeat_ns;
-	enum rig_answer answer;
-	bool mute_grant; /* forgets GRANTs */
+	enum rig_answer answer;     /* to all but takeover end */
+	enum rig_answer end_answer; /* to that */
+	bool mute_grant;            /* forgets GRANTs */
+	bool plain_down;            /* says DOWN, not CLOSED, of what was not granted yet */
 };
 
 struct rig {
@@ -213,25 +347,46 @@ struct rig_open {
 	uint64_t stamp_ns; /* 0: now */
 	const struct mqt_endpoint *assigned_by;
 	unsigned client;
+	bool resume;         /* not clean start */
+	bool present;        /* session present */
+	uint32_t expiry_sec; /* 5.0 */
+	uint8_t proto_ver;   /* 0: 5 */
+	uint8_t broker;      /* 0, 1, ... */
+	uint16_t listener;
+	const char *username; /* NULL: none */
+	bool session;         /* has one in which something has happened */
 };
 
 static struct mqt_info *
 rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id)
 {
 	size_t len = how->len ? how->len : how->clientid ? strlen(how->clientid) : 0;
-	struct mqt_info *info = calloc(1, sizeof(*info) + len);
+	size_t user_len = how->username ? strlen(how->username) : 0;
+	struct mqt_info *info = calloc(1, sizeof(*info) + len + user_len);
 
 	if (!info)
 		abort();
-	info->flags = MQT_INFO_CLEAN_START;
+	info->flags = how->resume ? 0 : MQT_INFO_CLEAN_START;
+	if (how->present)
+		info->flags |= MQT_INFO_SESSION_PRESENT;
+	if (how->expiry_sec)
+		info->flags |= MQT_INFO_HAS_EXPIRY;
+	info->expiry_sec = how->expiry_sec;
+	info->listener = how->listener;
 	info->peer = (struct mqt_endpoint){ .ip = { 10, 0, 0, 1 }, .version = 4 };
 	info->peer.port = (uint16_t)(mqt_chan_id_slot(id) + 1024);
 	info->broker = (struct mqt_endpoint){ .ip = { 10, 0, 1, 1 }, .port = 1883, .version = 4 };
-	info->proto_ver = 5;
+	info->broker.ip[3] = (uint8_t)(1 + how->broker);
+	info->proto_ver = how->proto_ver ? how->proto_ver : 5;
 	info->domain = how->domain;
 	info->clientid_len = (uint16_t)len;
 	if (len)
 		memcpy(info->data, how->clientid, len);
+	if (how->username) {
+		info->flags |= MQT_INFO_HAS_USERNAME;
+		info->username_len = (uint16_t)user_len;
+		memcpy(info->data + len, how->username, user_len);
+	}
 	if (!how->clientid) {
 		info->flags |= MQT_INFO_ANONYMOUS;
 		info->digest = mqt_digest_anonymous(&rig->key, id);
@@ -244,6 +399,16 @@ rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id)
 		info->broker = *how->assigned_by;
 	}
 	return info;
+}
+
+static uint32_t
+rig_expiry(const struct rig *rig, const struct mqt_info *info)
+{
+	if (info->proto_ver == 5)
+		return info->expiry_sec;
+	return info->flags & MQT_INFO_CLEAN_START
+			? 0
+			: rig->config.listeners[info->listener].session_expiry_v3_sec;
 }
 
 /* Takes a slot whose last generation is over. NULL: none. */
@@ -270,6 +435,8 @@ rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
 		conn->label = (char)('A' + rig->n_conns++ % 26);
 		conn->info = rig_info(rig, how, conn->id);
 		conn->digest = conn->info->digest;
+		conn->expiry_sec = rig_expiry(rig, conn->info);
+		conn->session = how->session ? rig_session_new() : NULL;
 		o->slots[slot].conn = conn;
 		atomic_store(&o->slots[slot].slot.word,
 				mqt_slot_word(mqt_chan_id_gen(conn->id), MQT_SLOT_LIVE));
@@ -298,9 +465,35 @@ static void
 rig_down(struct rig *rig, struct rig_conn *conn, enum mqt_reason reason)
 {
 	conn->over = true;
+	rig_session_end(conn);
 	rig_post(rig, conn,
 			(struct mqt_msg){ .type = MQT_MSG_DOWN,
 					.reason = (uint8_t)reason,
+					.stamp_ns = rig->now_ns });
+}
+
+/* What the owner says of a flow that has ended by itself. */
+static void
+rig_ended(struct rig *rig, struct rig_conn *conn, uint32_t expiry_sec)
+{
+	struct mqt_session_final final = { .expiry_sec = expiry_sec };
+	struct mqt_session *session = conn->session;
+
+	if (conn->frozen || expiry_sec == 0 ||
+			(conn->n_grants == 0 && rig_owner_of(rig, conn->id)->plain_down)) {
+		rig_down(rig, conn, MQT_REASON_CLIENT_CLOSED);
+		return;
+	}
+	if (!session)
+		session = rig_session_new();
+	conn->session = NULL;
+	conn->over = true;
+	mqt_session_set_final(session, &final);
+	rig_session_give(session);
+	rig_post(rig, conn,
+			(struct mqt_msg){ .type = MQT_MSG_CLOSED,
+					.reason = MQT_REASON_CLIENT_CLOSED,
+					.session = session,
 					.stamp_ns = rig->now_ns });
 }
 
@@ -311,7 +504,7 @@ rig_end(struct rig *rig, struct rig_conn *conn)
 	if (conn->over || conn->home)
 		return;
 	if (mqt_slot_leave(&rig_slot_of(rig, conn->id)->slot, conn->id, MQT_SLOT_CLOSED))
-		rig_down(rig, conn, MQT_REASON_CLIENT_CLOSED);
+		rig_ended(rig, conn, conn->expiry_sec);
 }
 
 /* The flow ends by itself, but its owner hangs before it can say so; see rig_find_killed(). */
@@ -332,16 +525,51 @@ rig_find_killed(struct rig *rig, unsigned w)
 
 		if (!conn || conn->over || conn->home || rig_slot_is(rig, conn, MQT_SLOT_LIVE))
 			continue;
-		rig_down(rig, conn,
-				rig_slot_is(rig, conn, MQT_SLOT_KILLED) ? MQT_REASON_KILLED
-									: MQT_REASON_CLIENT_CLOSED);
+		if (rig_slot_is(rig, conn, MQT_SLOT_KILLED))
+			rig_down(rig, conn, MQT_REASON_KILLED);
+		else
+			rig_ended(rig, conn, conn->expiry_sec);
+	}
+}
+
+/* The flow is frozen, the session goes. */
+static int
+rig_on_begin(struct rig *rig, struct rig_conn *conn, struct mqt_msg *done)
+{
+	if (!rig_slot_is(rig, conn, MQT_SLOT_LIVE)) {
+		if (rig_slot_is(rig, conn, MQT_SLOT_KILLED))
+			rig_down(rig, conn, MQT_REASON_KILLED);
+		else
+			rig_ended(rig, conn, conn->expiry_sec);
+		return -ENOENT;
+	}
+	conn->frozen = true;
+	done->session = conn->session;
+	if (conn->session)
+		rig_session_give(conn->session);
+	conn->session = NULL;
+	return 0;
+}
+
+static enum mqt_reason
+rig_stepdown_reason(uint8_t action)
+{
+	switch (action) {
+	case MQT_STEPDOWN_KICK:
+		return MQT_REASON_KICKED;
+	case MQT_STEPDOWN_DISCARD:
+		return MQT_REASON_DISCARDED;
+	default:
+		return MQT_REASON_TAKEN_OVER;
 	}
 }
 
 static void
 rig_on_stepdown(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *msg)
 {
-	enum rig_answer answer = rig_owner_of(rig, conn->id)->answer;
+	bool end = msg->action == MQT_STEPDOWN_TAKEOVER_END;
+	enum rig_answer answer = end ? rig_owner_of(rig, conn->id)->end_answer
+				     : rig_owner_of(rig, conn->id)->answer;
 	struct mqt_msg done = *msg;
 	struct mqt_slot *slot = &rig_slot_of(rig, conn->id)->slot;
 
@@ -354,14 +582,16 @@ rig_on_stepdown(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *ms
 		done.result = -ENOENT;
 	} else if (answer == RIG_ANSWER_ERROR) {
 		done.result = -EIO;
+	} else if (answer == RIG_ANSWER_OK && msg->action == MQT_STEPDOWN_TAKEOVER_BEGIN) {
+		done.result = rig_on_begin(rig, conn, &done);
 	} else if (answer == RIG_ANSWER_OK) {
 		bool alive = mqt_slot_leave(slot, conn->id, MQT_SLOT_CLOSED);
 
-		rig_down(rig, conn,
-				!alive ? MQT_REASON_KILLED
-						: msg->action == MQT_STEPDOWN_KICK
-						? MQT_REASON_KICKED
-						: MQT_REASON_DISCARDED);
+		rig_down(rig, conn, alive ? rig_stepdown_reason(msg->action) : MQT_REASON_KILLED);
+		if (end) {
+			done.pendings = conn->pendings;
+			conn->pendings = NULL;
+		}
 	}
 	conn->done_no = rig->msg_no;
 	rig_post(rig, conn, done);
@@ -370,9 +600,11 @@ rig_on_stepdown(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *ms
 static void
 rig_on_home(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *msg)
 {
-	/* the generation ends once, with its own info */
-	if (conn->home || msg->info != conn->info)
+	/* the generation ends once, with its own info, or while that is kept with a session */
+	conn->kept = msg->type == MQT_MSG_RELEASE && !msg->info;
+	if (conn->home || (msg->info != conn->info && !conn->kept))
 		rig->bad++;
+	rig_session_end(conn);
 	if (msg->type == MQT_MSG_RELEASE && !conn->over)
 		rig->bad++;
 	if (!conn->home)
@@ -387,6 +619,27 @@ rig_on_home(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *msg)
 	} else {
 		conn->n_releases++;
 	}
+}
+
+static void
+rig_on_grant(struct rig *rig, struct rig_conn *conn, struct mqt_session *session)
+{
+	if (session) {
+		conn->n_resumes++;
+		rig_session_end(conn);
+		rig_session_got(session);
+		conn->session = session;
+	}
+	if (rig_owner_of(rig, conn->id)->mute_grant)
+		return;
+	if (!conn->over) {
+		rig_post(rig, conn, (struct mqt_msg){ .type = MQT_MSG_GRANTED });
+		return;
+	}
+	conn->session = NULL;
+	if (session)
+		rig_session_give(session);
+	rig_post(rig, conn, (struct mqt_msg){ .type = MQT_MSG_RETURN, .session = session });
 }
 
 static void
@@ -406,10 +659,17 @@ rig_on_msg(struct rig *rig, const struct mqt_msg *msg)
 		conn->grant_no = rig->msg_no;
 		if (conn->home)
 			rig->bad++;
-		if (!o->mute_grant)
+		rig_on_grant(rig, conn, msg->session);
+		break;
+	case MQT_MSG_INSPECT:
+		if (conn->home)
+			rig->bad++;
+		if (o->answer != RIG_ANSWER_NEVER)
 			rig_post(rig, conn,
-					(struct mqt_msg){ .type = conn->over ? MQT_MSG_RETURN
-									     : MQT_MSG_GRANTED });
+					(struct mqt_msg){ .type = MQT_MSG_INSPECTED,
+							.token = msg->token,
+							.session = mqt_session_clone(
+									conn->session) });
 		break;
 	case MQT_MSG_STEPDOWN:
 		rig_on_stepdown(rig, conn, msg);
@@ -567,8 +827,10 @@ rig_unregistered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
 
 /*
  * What the events since the last call tell, a word each: what happened, to whom with its epoch,
- * the reason, the other one. "+A1" connected, "-A1:killed" disconnected, "*A1" session.created,
- * "dA1>B" discarded for B, "kA1" kicked, "sA0>B" superseded by B, "rA0:table_full" refused.
+ * the reason, the other one, the count. "+A1" connected, "-A1:killed" disconnected, "*A1" session.created,
+ * "dA1>B" discarded for B, "kA1" kicked, "sA0>B" superseded by B, "rA0:table_full" refused,
+ * "=B2>A" session.resumed, "tA1>B" taken over, "xA1:expired", "lB2>A" lost by broker, "bB2>A" left
+ * behind, "aB2" adopted, "KA1>B" lost by kill, "fB2>A#3" flapping, "!B0:username_mismatch>A".
  */
 static __rte_unused const char *
 rig_story(struct rig *rig)
@@ -581,6 +843,15 @@ rig_story(struct rig *rig)
 		[MQT_EVENT_KICKED] = 'k',
 		[MQT_EVENT_REFUSED] = 'r',
 		[MQT_EVENT_SUPERSEDED] = 's',
+		[MQT_EVENT_RESUMED] = '=',
+		[MQT_EVENT_TAKENOVER] = 't',
+		[MQT_EVENT_EXPIRED] = 'x',
+		[MQT_EVENT_LOST_BY_BROKER] = 'l',
+		[MQT_EVENT_LEFT_BEHIND] = 'b',
+		[MQT_EVENT_ADOPTED] = 'a',
+		[MQT_EVENT_LOST_BY_KILL] = 'K',
+		[MQT_EVENT_FLAPPING] = 'f',
+		[MQT_EVENT_ANOMALY] = '!',
 	};
 	struct mqt_event ev;
 	size_t n = 0;
@@ -589,10 +860,13 @@ rig_story(struct rig *rig)
 	while (rig_event(rig, &ev) && n < sizeof(rig->story) - 64) {
 		n += (size_t)sprintf(rig->story + n, "%s%c%c%u", n ? " " : "", what[ev.type],
 				rig_label(rig, ev.chan), (unsigned)ev.epoch);
-		if (ev.type == MQT_EVENT_DISCONNECTED || ev.type == MQT_EVENT_REFUSED)
+		if (ev.type == MQT_EVENT_DISCONNECTED || ev.type == MQT_EVENT_REFUSED ||
+				ev.type == MQT_EVENT_EXPIRED || ev.type == MQT_EVENT_ANOMALY)
 			n += (size_t)sprintf(rig->story + n, ":%s", mqt_reason_name(ev.reason));
 		if (ev.other != MQT_CHAN_NONE)
 			n += (size_t)sprintf(rig->story + n, ">%c", rig_label(rig, ev.other));
+		if (ev.count)
+			n += (size_t)sprintf(rig->story + n, "#%u", ev.count);
 	}
 	return rig->story;
 }
@@ -618,8 +892,10 @@ rig_destroy(struct rig *rig)
 		struct mqt_msg msg;
 
 		mqt_role_worker_assert();
-		while (mqt_mailbox_poll_worker(o->mailbox, &msg, 1) == 1)
-			free(msg.info); /* REFUSE, RELEASE not read */
+		while (mqt_mailbox_poll_worker(o->mailbox, &msg, 1) == 1) {
+			free(msg.info);                   /* REFUSE, RELEASE not read */
+			mqt_session_destroy(msg.session); /* GRANT */
+		}
 		mqt_mailbox_destroy(o->mailbox);
 		for (uint32_t i = 0; i < o->n_slots; i++) {
 			struct rig_conn *conn = o->slots[i].conn;
@@ -627,6 +903,8 @@ rig_destroy(struct rig *rig)
 			while (conn) {
 				struct rig_conn *next = conn->next;
 
+				rig_session_end(conn);
+				free(conn->pendings);
 				free(conn);
 				conn = next;
 			}
@@ -644,6 +922,7 @@ rig_check_end(struct rig *rig)
 
 	for (unsigned w = 0; w < rig->n_owners; w++) {
 		rig->owners[w].answer = RIG_ANSWER_OK;
+		rig->owners[w].end_answer = RIG_ANSWER_OK;
 		rig->owners[w].mute_grant = false;
 	}
 	for (unsigned w = 0; w < rig->n_owners; w++) {
@@ -653,7 +932,8 @@ rig_check_end(struct rig *rig)
 		}
 	}
 	rig_settle(rig);
-	for (unsigned i = 0; i < 100 && rig_busy(rig); i++)
+	rig->config.limits.max_retained = 0; /* no room for any */
+	for (unsigned i = 0; i < 100 && (rig_busy(rig) || mqt_cm_retained_count(rig->cm)); i++)
 		rig_settle(rig);
 	for (unsigned w = 0; w < rig->n_owners; w++) {
 		for (uint32_t i = 0; i < rig->owners[w].n_slots; i++) {
@@ -672,7 +952,9 @@ rig_check_end(struct rig *rig)
 	CHECK_EQ(rig_sizes(rig).clients, 0);
 	CHECK_EQ(rig_sizes(rig).live, 0);
 	CHECK_EQ(rig_sizes(rig).retired, 0);
+	CHECK_EQ(mqt_cm_retained_count(rig->cm), 0);
 	rig_destroy(rig);
+	CHECK_EQ(rig_n_sessions, 0);
 }
 
 static int

@@ -174,7 +174,7 @@ check_conn(struct model *m, struct rig_conn *conn)
 	bool slot_live = rig_slot_is(m->rig, conn, MQT_SLOT_LIVE);
 	bool registered = state == MQT_CHAN_CONNECTED || state == MQT_CHAN_ORPHANED;
 
-	if (conn->home && state != MQT_CHAN_FREE)
+	if (conn->home && (conn->kept ? registered : state != MQT_CHAN_FREE))
 		breaks(m, "I5: a row outlives its channel");
 	if (conn->n_refusals + conn->n_releases > 1)
 		breaks(m, "an OPEN that ended twice");

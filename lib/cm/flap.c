@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cm_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <rte_common.h>
+
+/*
+ * The flap detector: finds client ids that two devices share, each of which throws the other out.
+ *
+ * Counted is what happens to a client id when a newcomer takes the place of a living channel. The
+ * count is over a window that slides: the takeovers since the window began, and of those of the
+ * window before it the share that is not yet too long ago. More than flap.takeovers of them are
+ * told by an event with both peers and the count, once a window; and with flap.hold_sec the client
+ * id is held down: newcomers are refused for so long, and the one that is there stays.
+ *
+ * Memory is bounded: sets of four entries, chosen by the digest, which is a keyed hash, so nobody
+ * can choose who shares a set. In a full set the entry goes that has seen nothing for longest and is
+ * not held; a client id that flaps is seen often, so it stays.
+ *
+ * Synchronisation: control lcore only.
+ * Sources: FIELD.md, mistake 11.
+ */
+
+#define WAYS     4
+#define SETS_MIN 64u
+#define SETS_MAX 4096u
+
+struct cm_flap_entry {
+	struct mqt_digest digest;
+	uint64_t begin_ns; /* of the window; 0: the entry is free */
+	uint64_t seen_ns;
+	uint64_t told_ns; /* 0: never */
+	uint64_t held_until_ns;
+	uint32_t n;      /* in the window */
+	uint32_t n_last; /* in the one before */
+};
+
+static uint64_t
+window_ns(const struct mqt_cm *cm)
+{
+	return RTE_MAX(cm->config->flap.within_sec, 1u) * MQT_NS_PER_SEC;
+}
+
+int
+cm_flaps_init(struct cm_flaps *flaps, const struct mqt_config *config)
+{
+	uint32_t n = rte_align32pow2(RTE_MAX(config->limits.max_clients / 64, SETS_MIN));
+
+	*flaps = (struct cm_flaps){ .mask = RTE_MIN(n, SETS_MAX) - 1 };
+	if (config->flap.takeovers == 0)
+		return 0;
+	flaps->entries = calloc((size_t)(flaps->mask + 1) * WAYS, sizeof(*flaps->entries));
+	return flaps->entries ? 0 : -ENOMEM;
+}
+
+void
+cm_flaps_fini(struct cm_flaps *flaps)
+{
+	free(flaps->entries);
+}
+
+static struct cm_flap_entry *
+set_of(const struct cm_flaps *flaps, const struct mqt_digest *digest)
+{
+	return &flaps->entries[(digest->word[1] & flaps->mask) * WAYS];
+}
+
+static struct cm_flap_entry *
+find(const struct cm_flaps *flaps, const struct mqt_digest *digest)
+{
+	struct cm_flap_entry *set = set_of(flaps, digest);
+
+	for (unsigned i = 0; i < WAYS; i++) {
+		if (set[i].begin_ns != 0 && mqt_digest_equal(&set[i].digest, digest))
+			return &set[i];
+	}
+	return NULL;
+}
+
+/* The entry of a client, another's where the set is full. */
+static struct cm_flap_entry *
+make(struct mqt_cm *cm, const struct mqt_digest *digest)
+{
+	struct cm_flap_entry *set = set_of(&cm->flaps, digest);
+	struct cm_flap_entry *e = find(&cm->flaps, digest);
+
+	if (e)
+		return e;
+	for (unsigned i = 0; i < WAYS; i++) {
+		bool held = set[i].held_until_ns > cm->now_ns;
+
+		if (!held && (!e || set[i].seen_ns < e->seen_ns))
+			e = &set[i];
+	}
+	if (e)
+		*e = (struct cm_flap_entry){ .digest = *digest, .begin_ns = cm->now_ns };
+	return e;
+}
+
+/* Takeovers within the window that ends now. */
+static uint32_t
+rate(const struct cm_flap_entry *e, uint64_t now_ns, uint64_t window)
+{
+	uint64_t left_ms = (e->begin_ns + window - now_ns) / MQT_NS_PER_MS;
+
+	return e->n + (uint32_t)(e->n_last * left_ms / (window / MQT_NS_PER_MS));
+}
+
+static void
+slide(struct cm_flap_entry *e, uint64_t now_ns, uint64_t window)
+{
+	if (now_ns - e->begin_ns < window)
+		return;
+	e->n_last = now_ns - e->begin_ns < 2 * window ? e->n : 0;
+	e->n = 0;
+	e->begin_ns += (now_ns - e->begin_ns) / window * window;
+}
+
+void
+cm_flap_seen(struct mqt_cm *cm, const struct cm_lock *lock)
+{
+	const struct mqt_flap *limit = &cm->config->flap;
+	const struct cm_note *cur = lock->cur;
+	struct cm_other other = { lock->older, &lock->older_peer };
+	uint64_t window = window_ns(cm);
+	struct cm_flap_entry *e;
+	uint32_t n;
+
+	if (!cm->flaps.entries)
+		return;
+	e = make(cm, &lock->digest);
+	if (!e)
+		return;
+	slide(e, cm->now_ns, window);
+	e->seen_ns = cm->now_ns;
+	e->n++;
+	n = rate(e, cm->now_ns, window);
+	if (n <= limit->takeovers)
+		return;
+	if (limit->hold_sec > 0)
+		e->held_until_ns = cm->now_ns + limit->hold_sec * MQT_NS_PER_SEC;
+	if (e->told_ns != 0 && cm->now_ns - e->told_ns < window)
+		return;
+	e->told_ns = cm->now_ns;
+	cm_count(cm, MQT_C_FLAPPING);
+	cm_announce_count(cm, MQT_EVENT_FLAPPING, cur->chan, cur->info, lock->epoch, &other, n);
+}
+
+bool
+cm_flap_held(const struct mqt_cm *cm, const struct mqt_digest *digest)
+{
+	const struct cm_flap_entry *e = cm->flaps.entries ? find(&cm->flaps, digest) : NULL;
+
+	return e && e->held_until_ns > cm->now_ns;
+}

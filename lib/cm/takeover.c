@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cm_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/*
+ * Takeover: how the session of a living channel comes to a newcomer that resumes. It is a stepdown
+ * in two steps (stepdown.c has requests, answers and limits; here is what they mean):
+ *
+ *	begin  the owner freezes the flow: from then on not one byte passes; it hands over the
+ *	       session. From here on there is no way back, and end is always sent (R4).
+ *	end    it hands over the pendings and closes the flow; its DOWN comes before the answer.
+ *
+ * With the answer to end the session, pendings joined, is attached to the old channel's row, which
+ * becomes a retained one; and what remains to be done is what a newcomer does with retained sessions
+ * anyway (inherit.c). So it does not matter whether the newcomer has died meanwhile, or another one
+ * has superseded it: the session is there, retained (I7).
+ *
+ *	outcome                              the session
+ *	begin: CLOSED came before (noproc)   retained already: read the channel again (R3)
+ *	begin: DOWN came before (noproc)     there was none
+ *	begin: no answer, or an error        the channel is killed; lost_by_kill, where it had one
+ *	end: answered, or the flow was       retained, inherited next
+ *	     gone by itself
+ *	end: no answer, or an error          the channel is killed, the session discarded: it is not
+ *	                                     known what of it is true; the newcomer starts afresh
+ *
+ * A session whose expiry is 0 ends with its connection, but a broker may well let it go on in a
+ * takeover. It is kept then for this turn only, for the newcomer that says so.
+ *
+ * Synchronisation: control lcore only.
+ * Sources: rules R3, R4, R7; invariants I4, I7; MQTT 5.0 §3.1.4, §4.1; emqx_cm:takeover_session.
+ */
+
+static void
+begin_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_other other = cm_stepdown_for(note->lock);
+
+	if (!row || !cm_row_up(row))
+		return;
+	cm_stepdown_force(cm, note, row);
+	if (cm_expiry_sec(cm, row->info) == 0) {
+		cm_stepdown_announce(cm, note->lock, MQT_STEPDOWN_DISCARD, row);
+		return;
+	}
+	cm_count(cm, MQT_C_SESSION_LOST_BY_KILL);
+	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, row->info, row->epoch,
+			&other);
+}
+
+/* What is known of the channel at its end goes with its session. */
+static void
+set_final(struct mqt_cm *cm, const struct mqt_chan *row, struct mqt_session *session,
+		uint32_t expiry_sec)
+{
+	struct mqt_session_final final = { .expiry_sec = expiry_sec };
+
+	mqt_cm_stats(cm, row->id, final.counter, NULL);
+	mqt_session_set_final(session, &final);
+}
+
+static void
+end_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct mqt_session *session = note->session;
+	struct cm_lock *lock = note->lock;
+	uint32_t expiry_sec;
+
+	note->session = NULL;
+	if (!row || cm_row_state(row) != MQT_CHAN_DISCONNECTED) {
+		if (row && cm_row_up(row)) {
+			cm_stepdown_force(cm, note, row);
+			cm_stepdown_announce(cm, lock, MQT_STEPDOWN_DISCARD, row);
+		}
+		cm_session_discard(cm, session);
+		return;
+	}
+	expiry_sec = cm_expiry_sec(cm, row->info);
+	if (expiry_sec == 0 && !(lock->cur && cm_inherits(lock->cur->info, row->info))) {
+		cm_session_discard(cm, session);
+		return;
+	}
+	if (!session) /* one in which nothing has happened yet */
+		session = mqt_session_create();
+	if (!session)
+		return;
+	cm_count(cm, MQT_C_TAKEOVERS);
+	set_final(cm, row, session, expiry_sec);
+	if (cm_retain(cm, row, session, cm_expiry_due(cm->now_ns, expiry_sec)))
+		lock->taken = row->id;
+}
+
+void
+cm_takeover_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
+{
+	if (note->action == MQT_STEPDOWN_TAKEOVER_BEGIN)
+		begin_over(cm, note, row);
+	else
+		end_over(cm, note, row);
+}
