@@ -134,17 +134,24 @@ packet_id(const struct mqt_mqtt_tap *tap)
 	return body_len >= 2 ? (uint16_t)(tap->fields >> 16) : 0;
 }
 
+/* What a feed reports to, and how. */
+struct sink {
+	mqt_mqtt_packet_fn fn;
+	void *arg;
+	uint32_t max_body;
+	uint8_t version;
+};
+
 /* @param body of the packet; NULL where it is not there. */
 static void
-report(const struct mqt_mqtt_tap *tap, const uint8_t *body, uint8_t version, mqt_mqtt_packet_fn fn,
-		void *arg)
+report(const struct mqt_mqtt_tap *tap, const uint8_t *body, const struct sink *sink)
 {
 	uint8_t first = tap->cursor.first;
 	struct mqt_mqtt_packet packet = { .type = first >> 4, .flags = first & 0x0f };
 
 	if (packet.type == MQT_MQTT_PUBLISH)
 		packet.qos = publish_qos(first);
-	else if (version == 5) /* in 3.x a byte more is wrong, but brokers may let it pass */
+	else if (sink->version == 5) /* in 3.x a byte more is wrong, but brokers may let it pass */
 		packet.reason = (uint8_t)tap->fields;
 	if (packet.type != MQT_MQTT_DISCONNECT) {
 		packet.packet_id = packet_id(tap);
@@ -156,59 +163,74 @@ report(const struct mqt_mqtt_tap *tap, const uint8_t *body, uint8_t version, mqt
 		if (body != NULL)
 			packet.body = (struct mqt_bytes){ body, tap->cursor.partial };
 	}
-	fn(arg, &packet);
+	sink->fn(sink->arg, &packet);
 }
 
 /* Reports the packet that is complete and makes the tap ready for the next one. */
 static void
-wanted_complete(struct mqt_mqtt_tap *tap, const uint8_t *body, uint8_t version,
-		mqt_mqtt_packet_fn fn, void *arg)
+wanted_complete(struct mqt_mqtt_tap *tap, const uint8_t *body, const struct sink *sink)
 {
-	report(tap, body, version, fn, arg);
+	report(tap, body, sink);
 	free(tap->part);
 	tap->part = NULL;
 	tap->fields = 0;
+}
+
+/*
+ * Takes @p len bytes of the body of a packet that is wanted, at most to its end.
+ * Out of line, for the loop of a feed is to keep to itself what most packets need.
+ */
+static __attribute__((noinline)) void
+body_take(struct mqt_mqtt_tap *tap, const uint8_t *data, uint32_t len, struct mqt_mqtt_seen *seen,
+		const struct sink *sink)
+{
+	struct mqt_mqtt_cursor *cursor = &tap->cursor;
+	struct piece piece = { data, cursor->partial - cursor->skip, len };
+	const uint8_t *whole = NULL;
+
+	fields_take(tap, &piece);
+	if (len == cursor->partial && len <= sink->max_body)
+		whole = data;
+	else if (with_body(cursor->first))
+		part_take(tap, &piece, sink->max_body);
+	cursor->skip -= len;
+	if (cursor->skip > 0)
+		return;
+	cursor_complete(cursor, seen);
+	wanted_complete(tap, whole != NULL ? whole : tap->part, sink);
 }
 
 bool
 mqt_mqtt_tap_feed(struct mqt_mqtt_tap *tap, const uint8_t *data, size_t len, uint8_t version,
 		uint32_t max_body, struct mqt_mqtt_seen *seen, mqt_mqtt_packet_fn fn, void *arg)
 {
+	const struct sink sink = { fn, arg, max_body, version };
 	struct mqt_mqtt_cursor *cursor = &tap->cursor;
 	const uint8_t *end = data + len;
 
 	if (cursor->error != MQT_MQTT_E_NONE)
 		return false;
 	while (data < end) {
-		const uint8_t *body = NULL;
+		size_t left = (size_t)(end - data);
+		uint32_t n;
 
 		if (cursor->skip > 0) {
-			size_t left = (size_t)(end - data);
-			uint32_t n = cursor->skip <= left ? cursor->skip : (uint32_t)left;
-
+			n = cursor->skip <= left ? cursor->skip : (uint32_t)left;
 			if (wanted(cursor->first)) {
-				struct piece piece = { data, cursor->partial - cursor->skip, n };
-
-				fields_take(tap, &piece);
-				if (n == cursor->partial && n <= max_body)
-					body = data;
-				else if (with_body(cursor->first))
-					part_take(tap, &piece, max_body);
+				body_take(tap, data, n, seen, &sink);
+			} else {
+				cursor->skip -= n;
+				if (cursor->skip == 0)
+					cursor_complete(cursor, seen);
 			}
-			cursor->skip -= n;
 			data += n;
-			if (cursor->skip > 0)
-				return true;
-			cursor_complete(cursor, seen);
-		} else {
-			if (!cursor_header_byte(cursor, *data, seen))
-				return false;
-			data++;
-			if (!mqt_mqtt_cursor_at_boundary(cursor))
-				continue;
+			continue;
 		}
-		if (wanted(cursor->first))
-			wanted_complete(tap, body != NULL ? body : tap->part, version, fn, arg);
+		if (!cursor_header_byte(cursor, *data, seen))
+			return false;
+		data++;
+		if (mqt_mqtt_cursor_at_boundary(cursor) && wanted(cursor->first))
+			wanted_complete(tap, NULL, &sink);
 	}
 	return true;
 }
