@@ -23,18 +23,21 @@ sim_app_start(struct sim_world *w, struct sim_flow *f)
 
 	f->version = versions[sim_below(&w->rng, 3)];
 	f->clientid = sim_below(&w->rng, SIM_CLIENTIDS);
-	f->clean = sim_percent(&w->rng, 60);
+	f->clean = sim_percent(&w->rng, 40);
 	if (sim_clientids[f->clientid][0] == '\0') {
 		/* only 3.1.1 and 5.0 know empty ids; 3.1.1 with clean session only */
 		f->version = f->version == 3 ? 4 : f->version;
 		f->clean = true;
 	}
 	f->anonymous = sim_clientids[f->clientid][0] == '\0';
+	f->fresh = f->stale = false;
 	f->released = f->tracked = f->ended = f->silent = false;
 	f->keepalive = (uint16_t)(1 + w->stats.connects % 65535);
 
 	c.version = f->version;
 	c.clean_start = f->clean;
+	c.has_expiry = f->version == 5 && sim_percent(&w->rng, 85);
+	c.expiry_sec = c.has_expiry ? 3600 : 0;
 	c.keepalive_sec = f->keepalive;
 	c.clientid.ptr = (const uint8_t *)sim_clientids[f->clientid];
 	c.clientid.len = (uint32_t)strlen(sim_clientids[f->clientid]);
@@ -87,13 +90,82 @@ broker_read_connect(struct sim_peer *p)
 	p->hello = true;
 	p->parsed = c.packet_len;
 	p->version = c.version;
+	p->clean = c.clean_start;
+	p->survives = c.version == 5 ? c.expiry_sec > 0 : !c.clean_start;
 	p->clientid_len = (uint8_t)c.clientid.len;
 	memcpy(p->clientid, c.clientid.ptr, c.clientid.len);
 }
 
-static void
-broker_read(struct sim_world *w, struct sim_peer *p)
+/* The broker's session of a connection. */
+static struct sim_session *
+session_of(struct sim_world *w, const struct sim_flow *f)
 {
+	const struct sim_peer *p = &f->peer[SIM_BROKER];
+	unsigned id = 0;
+
+	while (id < SIM_CLIENTIDS - 1 &&
+			(strlen(sim_clientids[id]) != p->clientid_len ||
+					memcmp(sim_clientids[id], p->clientid, p->clientid_len) !=
+							0))
+		id++;
+	return &w->session[f->domain][f->broker][id];
+}
+
+/* SUBSCRIBE and UNSUBSCRIBE carry one filter of one letter. */
+static void
+broker_subscription(struct sim_world *w, struct sim_flow *f, const struct mqt_mqtt_header *h,
+		const uint8_t *body)
+{
+	struct sim_peer *p = &f->peer[SIM_BROKER];
+	bool sub = h->type == MQT_MQTT_SUBSCRIBE;
+	uint8_t bit = (uint8_t)(1u << ((body[p->version == 5 ? 5 : 4] - 'a') % SIM_TOPICS));
+	uint8_t ack[] = { (uint8_t)((sub ? MQT_MQTT_SUBACK : MQT_MQTT_UNSUBACK) << 4), 0, body[0],
+		body[1], 0, 0 };
+	unsigned len = 4;
+
+	if (p->version == 5)
+		ack[len++] = 0; /* no properties */
+	if (sub || p->version == 5)
+		ack[len++] = sub ? 1 : 0;
+	ack[1] = (uint8_t)(len - 2);
+	if (p->ousted)
+		return;
+	if (sub)
+		session_of(w, f)->topics |= bit;
+	else
+		session_of(w, f)->topics &= (uint8_t)~bit;
+	sim_peer_write(p, ack, len);
+}
+
+static void
+broker_packet(struct sim_world *w, struct sim_flow *f, const struct mqt_mqtt_header *h,
+		const uint8_t *body)
+{
+	struct sim_peer *p = &f->peer[SIM_BROKER];
+
+	switch (h->type) {
+	case MQT_MQTT_PINGREQ:
+		if (p->answered)
+			write_empty(p, MQT_MQTT_PINGRESP);
+		break;
+	case MQT_MQTT_SUBSCRIBE:
+	case MQT_MQTT_UNSUBSCRIBE:
+		broker_subscription(w, f, h, body);
+		break;
+	case MQT_MQTT_PUBLISH:
+		if (h->flags & 2) /* QoS 1 on topic "t" */
+			sim_peer_write(p, (uint8_t[]){ 0x40, 2, body[3], body[4] }, 4);
+		break;
+	case MQT_MQTT_DISCONNECT:
+		p->fin_queued = true;
+		break;
+	}
+}
+
+static void
+broker_read(struct sim_world *w, struct sim_flow *f)
+{
+	struct sim_peer *p = &f->peer[SIM_BROKER];
 	struct mqt_mqtt_header h;
 
 	if (!p->hello)
@@ -102,15 +174,11 @@ broker_read(struct sim_world *w, struct sim_peer *p)
 			mqt_mqtt_header_parse(p->in + p->parsed, p->in_len - p->parsed, &h, NULL) ==
 					MQT_PARSE_OK &&
 			p->parsed + h.len + h.remaining <= p->in_len) {
+		broker_packet(w, f, &h, p->in + p->parsed + h.len);
 		p->parsed += h.len + h.remaining;
-		if (h.type == MQT_MQTT_PINGREQ && p->answered)
-			write_empty(p, MQT_MQTT_PINGRESP);
-		else if (h.type == MQT_MQTT_DISCONNECT)
-			p->fin_queued = true;
 	}
 	if (p->fin_in)
 		p->fin_queued = true;
-	(void)w;
 }
 
 static void
@@ -143,11 +211,29 @@ broker_take_over(struct sim_world *w, const struct sim_flow *newer)
 				np->clientid_len == 0 || p->clientid_len != np->clientid_len ||
 				memcmp(p->clientid, np->clientid, np->clientid_len) != 0)
 			continue;
+		p->ousted = true;
 		if (!w->faults || sim_percent(&w->rng, 60))
 			broker_close(w, f, true);
 		else
 			p->stale = sim_percent(&w->rng, 60); /* later; else never */
 	}
+}
+
+/* Begins or resumes the session. */
+static void
+broker_session(struct sim_world *w, struct sim_flow *f, struct mqt_mqtt_connack *a)
+{
+	struct sim_session *s = session_of(w, f);
+	struct sim_peer *p = &f->peer[SIM_BROKER];
+	bool found = s->survives && !p->clean && !(w->faults && sim_percent(&w->rng, 10));
+
+	if (!found)
+		s->topics = 0;
+	s->survives = p->survives;
+	a->session_present = found && p->version > 3;
+	f->fresh = p->clean || (p->version > 3 && !found);
+	f->stale = s->stale || (p->version == 3 && !found); /* 3.1 has no flag to say so */
+	s->stale = true;                                    /* until the tracker admits it */
 }
 
 static void
@@ -163,6 +249,7 @@ broker_answer(struct sim_world *w, struct sim_flow *f)
 	a.code = p->code;
 	if (p->code == 0) {
 		broker_take_over(w, f);
+		broker_session(w, f, &a);
 		if (p->version == 5 && p->clientid_len == 0) {
 			a.assigned_clientid.len =
 					(uint32_t)snprintf(id, sizeof(id), "auto%u", f->index);
@@ -226,14 +313,50 @@ client_read(struct sim_world *w, struct sim_flow *f)
 }
 
 static void
+write_subscription(struct sim_world *w, struct sim_peer *p, uint8_t version)
+{
+	bool sub = sim_percent(&w->rng, 70);
+	uint8_t buf[16] = { sub ? 0x82 : 0xa2 };
+	unsigned len = 2;
+
+	p->n_ids++;
+	buf[len++] = (uint8_t)(p->n_ids >> 8);
+	buf[len++] = (uint8_t)p->n_ids;
+	if (version == 5)
+		buf[len++] = 0; /* no properties */
+	buf[len++] = 0;
+	buf[len++] = 1;
+	buf[len++] = (uint8_t)('a' + sim_below(&w->rng, SIM_TOPICS));
+	if (sub)
+		buf[len++] = 1;
+	buf[1] = (uint8_t)(len - 2);
+	sim_peer_write(p, buf, len);
+}
+
+static void
+write_publish_qos1(struct sim_peer *p, uint8_t version)
+{
+	struct mqt_bytes topic = { (const uint8_t *)"t", 1 };
+	uint8_t buf[16];
+
+	sim_peer_write(p, buf,
+			mqt_mqtt_publish_encode(buf, sizeof(buf), version, 1, ++p->n_ids, topic,
+					(struct mqt_bytes){ 0 }));
+}
+
+static void
 client_act(struct sim_world *w, struct sim_flow *f)
 {
 	struct sim_peer *p = &f->peer[SIM_CLIENT];
 	unsigned what = sim_below(&w->rng, 100);
 
 	if (p->hello && p->code == 0) {
-		if (what < 40)
+		if (what < 30)
 			write_publish(w, p, f->version);
+		else if (what < 55)
+			write_subscription(w, p, f->version);
+		else if (what < 60)
+			write_publish_qos1(p, f->version);
 		else if (what < 70)
 			write_empty(p, MQT_MQTT_PINGREQ);
 		else if (what < 74) {
@@ -253,7 +376,7 @@ void
 sim_app_read(struct sim_world *w, struct sim_flow *f, enum sim_end end)
 {
 	if (end == SIM_BROKER)
-		broker_read(w, &f->peer[SIM_BROKER]);
+		broker_read(w, f);
 	else
 		client_read(w, f);
 }

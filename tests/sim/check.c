@@ -164,6 +164,9 @@ check_events(struct sim_world *w)
 						"%" PRIx64 " disconnected, connected was %" PRIx64,
 						ev.chan, k->connected);
 			k->connected = MQT_CHAN_NONE;
+			if (ev.reason != MQT_REASON_DISCARDED && ev.reason != MQT_REASON_KILLED &&
+					ev.chan == k->live)
+				k->live = MQT_CHAN_NONE; /* it went by itself */
 		} else if (ev.type == MQT_EVENT_DISCARDED && ev.other && ev.chan == k->live) {
 			k->newcomer = ev.other;
 			k->discarded_stamp_ns = k->live_stamp_ns;
@@ -214,6 +217,7 @@ note_release(struct sim_world *w, struct sim_flow *f)
 	mqt_rcu_read_unlock();
 	if (!f->tracked || f->anonymous)
 		return;
+	w->session[f->domain][f->broker][f->clientid].stale = f->stale && !f->fresh;
 	for (unsigned i = 0; i < SIM_FLOWS; i++) {
 		struct sim_flow *g = &w->flow[i];
 
@@ -274,12 +278,36 @@ alive(const struct sim_flow *f)
 			!f->peer[SIM_CLIENT].fin_queued && !f->peer[SIM_BROKER].fin_queued;
 }
 
+/*
+ * I7: the tracker knows of a session no subscription that the broker does not know of, and all of
+ * one that began with this connection.
+ */
+static void
+check_session(struct sim_world *w, const struct sim_flow *f, mqt_chan_id chan)
+{
+	const struct sim_session *s = &w->session[f->domain][f->broker][f->clientid];
+	uint8_t topics;
+
+	if (s->stale || f->peer[SIM_BROKER].ousted ||
+			sim_tracker_worker_counter(w, MQT_W_ANOMALY_GAP))
+		return;
+	if (!sim_tracker_inspect(w, chan, &topics))
+		topics = 0;
+	if ((topics & ~s->topics) || (f->fresh && topics != s->topics))
+		sim_fail(w, "I7", "flow %u, %s: the tracker has topics %x, the broker %x", f->index,
+				sim_clientids[f->clientid], topics, s->topics);
+	w->stats.sessions++;
+	if (!f->fresh && topics != 0)
+		w->stats.resumed++;
+}
+
 void
 sim_check_quiet(struct sim_world *w)
 {
 	for (unsigned i = 0; i < SIM_FLOWS; i++) {
 		struct sim_flow *f = &w->flow[i];
 		const struct mqt_chan *c;
+		mqt_chan_id chan;
 
 		if (!alive(f))
 			continue;
@@ -290,9 +318,12 @@ sim_check_quiet(struct sim_world *w)
 						sim_clientids[f->clientid]);
 		mqt_rcu_read_lock();
 		c = row_of(w, f);
-		if (!c || !mqt_cm_is_live(sim_tracker_cm(w), c->id))
-			sim_fail(w, "I3", "flow %u is connected and not in the live map", i);
+		chan = c && mqt_cm_is_live(sim_tracker_cm(w), c->id) ? c->id : MQT_CHAN_NONE;
 		mqt_rcu_read_unlock();
+		if (chan)
+			check_session(w, f, chan);
+		else
+			sim_fail(w, "I3", "flow %u is connected and not in the live map", i);
 	}
 }
 

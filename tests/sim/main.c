@@ -339,10 +339,12 @@ run(uint64_t seed, const struct options *o)
 		sim_tracker_print(w);
 	printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " connects, %" PRIu64
 	       " CONNACKs released, %" PRIu64 " kicks, %" PRIu64 " segments, %" PRIu64
-	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " quiet points: %s\n",
+	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " quiet points, %" PRIu64
+	       " sessions compared, %" PRIu64 " of them resumed: %s\n",
 			seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
 			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
-			w->stats.quiets, w->failures ? "FAILED" : "ok");
+			w->stats.quiets, w->stats.sessions, w->stats.resumed,
+			w->failures ? "FAILED" : "ok");
 	/* after a breach it stays as it is: packets are still under way */
 	if (!w->failures)
 		sim_tracker_stop(w);

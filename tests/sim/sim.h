@@ -34,6 +34,7 @@
 #define SIM_SEG_MAX   96
 #define SIM_LINK_MAX  48
 #define SIM_STREAM    2048
+#define SIM_TOPICS    4
 
 /* --- choices ----------------------------------------------------------------------------------- */
 
@@ -113,6 +114,9 @@ struct sim_peer {
 	uint8_t code; /* of the CONNACK written or read */
 	uint8_t clientid[8];
 	uint8_t clientid_len;
+	bool clean, survives; /* broker: of the CONNECT read */
+	uint16_t n_ids;       /* packet ids used */
+	bool ousted;          /* broker: a newer connection has its client id and session */
 	uint8_t out[SIM_STREAM];
 	uint8_t in[SIM_STREAM];
 };
@@ -136,8 +140,17 @@ struct sim_flow {
 	bool released;      /* a CONNACK with success has left the tracker towards the client */
 	bool tracked;       /* it had a row then */
 	bool ended;         /* a FIN or RST of either end has passed */
+	bool fresh;         /* its session began with it */
+	bool stale;         /* the tracker did not know its broker's session before */
 	bool silent;        /* a newer CONNACK of its client id has been released since */
 	uint16_t keepalive; /* no two incarnations have the same: finds the channel of this one */
+};
+
+/* A broker's session of a client id; topic k of them is one bit. */
+struct sim_session {
+	bool survives; /* a connection that resumes finds it */
+	bool stale;    /* a connection that the tracker did not admit has touched it */
+	uint8_t topics;
 };
 
 /* --- the world --------------------------------------------------------------------------------- */
@@ -145,7 +158,8 @@ struct sim_flow {
 struct sim_tracker;
 
 struct sim_stats {
-	uint64_t connects, released, kicks, deliveries, drops, reorders, stalls, quiets;
+	uint64_t connects, released, kicks, deliveries, drops, reorders, stalls, quiets, sessions,
+			resumed;
 };
 
 struct sim_world {
@@ -155,6 +169,7 @@ struct sim_world {
 	uint64_t now_ns;
 	bool faults; /* off at quiet points */
 	struct sim_flow flow[SIM_FLOWS];
+	struct sim_session session[SIM_DOMAINS][SIM_BROKERS][SIM_CLIENTIDS];
 	uint64_t stalled_until[SIM_WORKERS];
 	uint64_t control_stalled_until;
 	struct sim_tracker *tracker;
@@ -217,7 +232,12 @@ uint64_t sim_tracker_unexpected(struct sim_world *w);
 struct mqt_cm *sim_tracker_cm(struct sim_world *w);
 const struct mqt_event_ring *sim_tracker_events(struct sim_world *w);
 const struct mqt_conns_gauges *sim_tracker_gauges(struct sim_world *w, unsigned worker);
+/* Asks the owner of a channel for its session. @return false where it has none. */
+bool sim_tracker_inspect(struct sim_world *w, mqt_chan_id chan, uint8_t *topics);
+uint64_t sim_tracker_worker_counter(struct sim_world *w, enum mqt_worker_counter c);
 bool sim_tracker_busy(struct sim_world *w);
+/* Lets all workers and the control lcore run. */
+void sim_tracker_run(struct sim_world *w);
 void sim_tracker_print(struct sim_world *w);
 
 /* --- check.c ----------------------------------------------------------------------------------- */

@@ -357,14 +357,58 @@ sim_tracker_kick(struct sim_world *w, unsigned domain, unsigned clientid, bool d
 	mqt_cm_submit(t->cm, &c->cmd);
 }
 
+void
+sim_tracker_run(struct sim_world *w)
+{
+	for (unsigned i = 0; i < SIM_WORKERS; i++)
+		sim_tracker_worker_turn(w, i);
+	sim_tracker_control_turn(w);
+}
+
+struct inspect {
+	struct mqt_cm_cmd cmd;
+	bool done;
+};
+
+static void
+inspect_done(struct mqt_cm_cmd *cmd)
+{
+	((struct inspect *)cmd)->done = true;
+}
+
+bool
+sim_tracker_inspect(struct sim_world *w, mqt_chan_id chan, uint8_t *topics)
+{
+	struct inspect in = {
+		.cmd = { .type = MQT_CM_INSPECT_CHAN, .chan = chan, .done = inspect_done }
+	};
+	struct mqt_bytes filter;
+	uint8_t qos;
+	bool found;
+
+	mqt_cm_submit(w->tracker->cm, &in.cmd);
+	for (unsigned i = 0; i < 1000 && !in.done; i++)
+		sim_tracker_run(w);
+	if (!in.done) {
+		sim_fail(w, "inspect", "a command is not answered");
+		return false;
+	}
+	*topics = 0;
+	found = in.cmd.session != NULL;
+	for (unsigned i = 0; found && mqt_session_filter(in.cmd.session, i, &filter, &qos); i++)
+		*topics |= (uint8_t)(1u << ((filter.ptr[0] - 'a') % SIM_TOPICS));
+	mqt_session_destroy(in.cmd.session);
+	return found;
+}
+
 struct mqt_digest
 sim_tracker_digest(struct sim_world *w, unsigned domain, const void *clientid, size_t len)
 {
 	return mqt_digest_client(&w->tracker->key, (uint16_t)domain, NULL, clientid, len);
 }
 
-static uint64_t
-worker_counter(struct sim_world *w, enum mqt_worker_counter c)
+uint64_t
+sim_tracker_worker_counter(struct sim_world *w, enum mqt_worker_counter c)
 {
 	uint64_t sum = 0;
 
@@ -380,7 +424,7 @@ worker_counter(struct sim_world *w, enum mqt_worker_counter c)
 uint64_t
 sim_tracker_unexpected(struct sim_world *w)
 {
-	return worker_counter(w, MQT_W_UNEXPECTED_MSG) +
+	return sim_tracker_worker_counter(w, MQT_W_UNEXPECTED_MSG) +
 			mqt_counter_get(&mqt_cm_counters(w->tracker->cm)->v[MQT_C_UNEXPECTED_MSG]);
 }
 
@@ -422,7 +466,7 @@ sim_tracker_print(struct sim_world *w)
 			printf("  control %s %" PRIu64 "\n", mqt_control_counter_name(i),
 					mqt_counter_get(&c->v[i]));
 	for (unsigned i = 0; i < MQT_W_N_COUNTERS; i++) {
-		uint64_t sum = worker_counter(w, (enum mqt_worker_counter)i);
+		uint64_t sum = sim_tracker_worker_counter(w, (enum mqt_worker_counter)i);
 
 		if (sum)
 			printf("  worker %s %" PRIu64 "\n", mqt_worker_counter_name(i), sum);
