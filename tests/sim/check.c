@@ -33,6 +33,11 @@ static struct {
 	struct key key[N_KEYS];
 	unsigned n_keys;
 	uint64_t event_seq;
+	/* a slow reader: it stands on a row, and no grace period ends meanwhile (R10) */
+	const struct mqt_chan *held;
+	mqt_chan_id held_id;
+	const struct mqt_info *held_info;
+	uint16_t held_keepalive;
 } state;
 
 void
@@ -174,11 +179,48 @@ check_events(struct sim_world *w)
 	}
 }
 
+bool
+sim_check_reading(void)
+{
+	return state.held != NULL;
+}
+
+/* Now and then a reader stays on a row for many steps. */
+static void
+check_slow_reader(struct sim_world *w)
+{
+	const struct mqt_chan *c;
+	uint32_t pos;
+
+	if (state.held) {
+		if (state.held->id != state.held_id || state.held->info != state.held_info ||
+				state.held_info->keepalive_sec != state.held_keepalive)
+			sim_fail(w, "R10", "row of %" PRIx64 " changed under a reader",
+					state.held_id);
+		if (!w->faults || sim_below(&w->rng, 200) == 0)
+			state.held = NULL;
+		return;
+	}
+	if (!w->faults || sim_below(&w->rng, 20) != 0)
+		return;
+	pos = sim_below(&w->rng, 16);
+	mqt_rcu_read_lock();
+	c = mqt_cm_channels_next(sim_tracker_cm(w), &pos);
+	if (c) {
+		state.held = c;
+		state.held_id = c->id;
+		state.held_info = c->info;
+		state.held_keepalive = c->info->keepalive_sec;
+	}
+	mqt_rcu_read_unlock();
+}
+
 void
 sim_check_step(struct sim_world *w)
 {
 	check_events(w);
 	check_maps(w);
+	check_slow_reader(w);
 }
 
 /* --- the wire ------------------------------------------------------------------------------------ */

@@ -243,6 +243,8 @@ void sim_tracker_print(struct sim_world *w);
 /* --- check.c ----------------------------------------------------------------------------------- */
 
 void sim_check_start(struct sim_world *w);
+/* Whether a reader is inside a section: no grace period can end. */
+bool sim_check_reading(void);
 /* A segment leaves the tracker. */
 void sim_check_output(struct sim_world *w, struct sim_flow *f, enum sim_end to,
 		const struct sim_seg *seg);

@@ -322,7 +322,7 @@ sim_tracker_control_turn(struct sim_world *w)
 void
 sim_tracker_grace(struct sim_world *w)
 {
-	if (mqt_maps_grace_wanted(w->tracker->maps))
+	if (!sim_check_reading() && mqt_maps_grace_wanted(w->tracker->maps))
 		mqt_maps_grace_run(w->tracker->maps);
 }
 
