@@ -367,6 +367,7 @@ print_stats(const json_t *result)
 	json_t *rows = json_array();
 
 	add_members(rows, "", json_object_get(result, "gauges"));
+	add_value(rows, "retained", json_object_get(result, "retained"));
 	add_value(rows, "duplicates", json_object_get(result, "duplicates"));
 	add_members(rows, "maps.", json_object_get(result, "maps"));
 	add_members(rows, "control.", json_object_get(result, "control"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * clients.list, clients.get, channels.lookup: the readers of the maps.
+ * clients.list, clients.get, channels.lookup: the readers of the maps. The sessions of clients.get
+ * are added by inspect.c.
  *
  * A page is gathered in read sections of a few rows each, so that the end of a grace period never
  * waits for a page. Its cursor is the index of the next row: rows do not move, so a client that
@@ -33,6 +34,7 @@ struct page {
 	size_t bytes, max_bytes;
 	uint32_t pos;
 	unsigned n_scanned;
+	struct ctl_inspected *inspected; /* clients.get: one a record; NULL: not wanted */
 	bool end;
 	bool failed;
 };
@@ -78,6 +80,29 @@ matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_c
 	return !f->broker || broker_matches(cfg, info, f->broker);
 }
 
+/* As its record tells: the channel itself may have changed since. */
+static bool
+record_is_retained(const json_t *record)
+{
+	const char *state = json_string_value(json_object_get(record, "state"));
+
+	return state && strcmp(state, ctl_record_state(MQT_CHAN_RETAINED)) == 0;
+}
+
+/* What the session's end depends on, before the client has said more when it leaves. Source: MQTT
+ * 5.0 §3.1.2.11.2; for 3.x the listener's setting. */
+static uint32_t
+session_expiry(const struct mqt_config *cfg, const struct mqt_info *info)
+{
+	if (info->flags & MQT_INFO_ANONYMOUS)
+		return 0;
+	if (info->proto_ver >= 5)
+		return info->flags & MQT_INFO_HAS_EXPIRY ? info->expiry_sec : 0;
+	if (info->flags & MQT_INFO_CLEAN_START || info->listener >= cfg->n_listeners)
+		return 0;
+	return cfg->listeners[info->listener].session_expiry_v3_sec;
+}
+
 /* @return true: it belongs to the page. */
 static bool
 page_add(struct page *page, const struct mqt_chan *chan) MQT_REQUIRES_SHARED(mqt_rcu_read)
@@ -87,6 +112,12 @@ page_add(struct page *page, const struct mqt_chan *chan) MQT_REQUIRES_SHARED(mqt
 	if (!matches(&page->filter, page->call->ctl->p.config, chan))
 		return false;
 	record = ctl_record_client(page->call->ctl, chan);
+	if (page->inspected)
+		page->inspected[json_array_size(page->clients)] = (struct ctl_inspected){
+			.chan = chan->id,
+			.expiry_sec = session_expiry(page->call->ctl->p.config, chan->info),
+			.retained = record_is_retained(record),
+		};
 	if (!record || json_array_append(page->clients, record) < 0)
 		page->failed = true;
 	else
@@ -208,6 +239,15 @@ page_max_bytes(const struct mqt_ctl *ctl)
 	return backlog > 2 * RECORD_ROOM ? backlog - RECORD_ROOM : backlog / 2;
 }
 
+/* Bytes by which a page may still grow. */
+static size_t
+page_room(const struct page *page)
+{
+	size_t max = page_max_bytes(page->call->ctl);
+
+	return max > page->bytes ? max - page->bytes : 0;
+}
+
 void
 ctl_clients_list(struct ctl_call *call, const json_t *params)
 {
@@ -271,7 +311,10 @@ ctl_clients_target(struct ctl_call *call, const json_t *params, struct ctl_targe
 void
 ctl_clients_get(struct ctl_call *call, const json_t *params)
 {
-	struct page page = { .call = call, .filter = { .worker = UINT64_MAX } };
+	struct ctl_inspected inspected[CTL_LOOKUP_MAX];
+	struct page page = {
+		.call = call, .filter = { .worker = UINT64_MAX }, .inspected = inspected
+	};
 	struct ctl_target target;
 	unsigned n;
 
@@ -285,7 +328,7 @@ ctl_clients_get(struct ctl_call *call, const json_t *params)
 	if (!page.clients || page.failed)
 		ctl_call_result(call, NULL);
 	else if (n)
-		ctl_call_result(call, json_pack("{s:O}", "clients", page.clients));
+		ctl_inspect(call, json_incref(page.clients), inspected, page_room(&page));
 	else if (target.channel)
 		ctl_call_error(call, CTL_E_CHANNEL, "unknown channel");
 	else

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * clients.kick, clients.discard: commands to the channel manager, and their way home.
+ * Commands to the channel manager, and their way home: clients.kick and clients.discard here, the
+ * questions of clients.get in inspect.c.
  *
  * Life-cycle of a command: allocated here, given to mqt_cm_submit(), belongs to the manager until
  * it calls done(), which queues it in the sink and wakes the control thread; ctl_command_poll() then
- * adds its outcomes to its call and frees it. One call may need several commands (a client id in
+ * gives its outcome to its call and frees it. One call may need several commands (a client id in
  * several domains, or assigned by several brokers); its answer is sent when all are home.
  *
  * Synchronisation: done() runs on the control lcore, or in mqt_cm_destroy(): a wait-free enqueue, a
@@ -25,13 +26,6 @@
 #include <rte_log.h>
 #define COMMANDS_MAX (CTL_LOOKUP_MAX + MQT_MAX_DOMAINS)
 
-struct command {
-	struct mqt_cm_cmd cmd; /* the manager's from submit to done() */
-	struct cds_wfcq_node home;
-	struct ctl_sink *sink;
-	struct ctl_call *call; /* the control thread's */
-};
-
 struct ctl_sink *
 ctl_sink_create(void)
 {
@@ -49,12 +43,20 @@ ctl_sink_create(void)
 	return sink;
 }
 
-static struct command *
+static struct ctl_command *
 sink_take(struct ctl_sink *sink)
 {
 	struct cds_wfcq_node *node = __cds_wfcq_dequeue_blocking(&sink->head, &sink->tail);
 
-	return node ? (struct command *)((char *)node - offsetof(struct command, home)) : NULL;
+	return node ? (struct ctl_command *)((char *)node - offsetof(struct ctl_command, home))
+		    : NULL;
+}
+
+static void
+command_free(struct ctl_command *command)
+{
+	mqt_session_destroy(command->cmd.session);
+	free(command);
 }
 
 void
@@ -63,8 +65,8 @@ ctl_sink_put(struct ctl_sink *sink)
 	/* acq_rel: the last one sees what the others have queued */
 	if (atomic_fetch_sub_explicit(&sink->n_owners, 1, memory_order_acq_rel) != 1)
 		return;
-	for (struct command *c = sink_take(sink); c; c = sink_take(sink))
-		free(c);
+	for (struct ctl_command *c = sink_take(sink); c; c = sink_take(sink))
+		command_free(c);
 	close(sink->eventfd);
 	free(sink);
 }
@@ -73,7 +75,8 @@ ctl_sink_put(struct ctl_sink *sink)
 static void
 command_done(struct mqt_cm_cmd *cmd)
 {
-	struct command *command = (struct command *)((char *)cmd - offsetof(struct command, cmd));
+	struct ctl_command *command =
+			(struct ctl_command *)((char *)cmd - offsetof(struct ctl_command, cmd));
 	struct ctl_sink *sink = command->sink;
 	uint64_t one = 1;
 
@@ -83,6 +86,38 @@ command_done(struct mqt_cm_cmd *cmd)
 		RTE_LOG(DEBUG, CTL, "eventfd is full\n");
 	ctl_sink_put(sink);
 }
+
+void
+ctl_command_poll(struct mqt_ctl *ctl)
+{
+	for (struct ctl_command *c = sink_take(ctl->sink); c; c = sink_take(ctl->sink)) {
+		struct ctl_call *call = c->call;
+
+		call->home(call, c);
+		command_free(c);
+		if (--call->n_commands == 0)
+			call->settle(call);
+	}
+}
+
+void
+ctl_command_submit(struct ctl_call *call, struct ctl_command *const *commands, unsigned n)
+{
+	struct ctl_sink *sink = call->ctl->sink;
+
+	call->n_commands = n;
+	for (unsigned i = 0; i < n; i++) {
+		commands[i]->cmd.done = command_done;
+		commands[i]->call = call;
+		commands[i]->sink = sink;
+		atomic_fetch_add_explicit(&sink->n_owners, 1, memory_order_relaxed);
+		mqt_cm_submit(call->ctl->p.cm, &commands[i]->cmd);
+	}
+	if (n == 0)
+		call->settle(call);
+}
+
+/* --- kick and discard -------------------------------------------------------------------------- */
 
 static const char *
 outcome_name(int result)
@@ -111,40 +146,19 @@ outcome_add(json_t *list, const struct mqt_cm_outcome *outcome)
 }
 
 static void
-call_settle(struct ctl_call *call)
+stepdown_home(struct ctl_call *call, struct ctl_command *command)
 {
-	if (call->n_commands == 0)
-		ctl_call_result(call,
-				json_pack("{s:b, s:i, s:O}", "ok", 1, "n_channels",
-						(int)call->n_channels, "channels", call->outcomes));
-}
-
-void
-ctl_command_poll(struct mqt_ctl *ctl)
-{
-	for (struct command *c = sink_take(ctl->sink); c; c = sink_take(ctl->sink)) {
-		struct ctl_call *call = c->call;
-
-		call->n_channels += c->cmd.n_channels;
-		for (unsigned i = 0; i < c->cmd.n_outcomes; i++)
-			outcome_add(call->outcomes, &c->cmd.outcomes[i]);
-		call->n_commands--;
-		free(c);
-		call_settle(call);
-	}
+	call->n_channels += command->cmd.n_channels;
+	for (unsigned i = 0; i < command->cmd.n_outcomes; i++)
+		outcome_add(call->outcomes, &command->cmd.outcomes[i]);
 }
 
 static void
-submit(struct ctl_call *call, struct command *command)
+stepdown_settle(struct ctl_call *call)
 {
-	struct ctl_sink *sink = call->ctl->sink;
-
-	command->cmd.done = command_done;
-	command->call = call;
-	command->sink = sink;
-	atomic_fetch_add_explicit(&sink->n_owners, 1, memory_order_relaxed);
-	call->n_commands++;
-	mqt_cm_submit(call->ctl->p.cm, &command->cmd);
+	ctl_call_result(call,
+			json_pack("{s:b, s:i, s:O}", "ok", 1, "n_channels", (int)call->n_channels,
+					"channels", call->outcomes));
 }
 
 static bool
@@ -193,7 +207,7 @@ command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by
 		enum mqt_cm_cmd_type by_channel)
 {
 	struct mqt_digest digests[COMMANDS_MAX];
-	struct command *commands[COMMANDS_MAX];
+	struct ctl_command *commands[COMMANDS_MAX];
 	struct ctl_target target;
 	unsigned n = 1, n_made = 0;
 
@@ -203,7 +217,7 @@ command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by
 		n = target_digests(call, &target, digests);
 	free(target.clientid.owned);
 	call->outcomes = json_array();
-	while (n_made < n && (commands[n_made] = calloc(1, sizeof(struct command))) != NULL) {
+	while (n_made < n && (commands[n_made] = calloc(1, sizeof(struct ctl_command))) != NULL) {
 		struct mqt_cm_cmd *cmd = &commands[n_made]->cmd;
 
 		cmd->type = (uint8_t)(target.channel ? by_channel : by_client);
@@ -218,9 +232,9 @@ command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by
 		ctl_call_result(call, NULL);
 		return;
 	}
-	for (unsigned i = 0; i < n; i++)
-		submit(call, commands[i]);
-	call_settle(call); /* of no domain at all: nothing is under way */
+	call->home = stepdown_home;
+	call->settle = stepdown_settle;
+	ctl_command_submit(call, commands, n);
 }
 
 void

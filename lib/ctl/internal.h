@@ -14,7 +14,8 @@
  *   params.c    reading and checking params
  *   record.c    records as JSON
  *   clients.c   clients.*, channels.lookup
- *   command.c   kick and discard through the channel manager
+ *   command.c   commands to the channel manager and their way home: kick and discard
+ *   inspect.c   the sessions of clients.get
  *   stats.c     stats.get, workers.list, system.info
  *   events.c    events.subscribe
  */
@@ -107,6 +108,8 @@ struct ctl_conn {
 	struct ctl_subscription sub;
 };
 
+struct ctl_command;
+
 /** A request under way. */
 struct ctl_call {
 	LIST_ENTRY(ctl_call) entry;
@@ -114,10 +117,34 @@ struct ctl_call {
 	struct ctl_conn *conn; /* NULL: has gone */
 	json_t *id;            /* NULL: a notification, never answered */
 	bool batched;
+	/* of calls that wait for commands */
+	unsigned n_commands;                                              /* not home yet */
+	void (*home)(struct ctl_call *call, struct ctl_command *command); /* one is home */
+	void (*settle)(struct ctl_call *call);                            /* all are: answers */
 	/* of kick and discard */
-	unsigned n_commands; /* not home yet */
 	unsigned n_channels;
 	json_t *outcomes;
+	/* of clients.get */
+	json_t *records;
+	size_t room; /* bytes that the answer may still grow by */
+};
+
+/** A channel whose session is asked for, as it was when its record was made. */
+struct ctl_inspected {
+	mqt_chan_id chan;
+	uint32_t expiry_sec; /* what a close now would leave it, as CONNECT and CONNACK say */
+	bool retained;
+};
+
+/** A command under way. Ownership: the manager's from submit to done(), then the sink's. */
+struct ctl_command {
+	struct mqt_cm_cmd cmd;
+	struct cds_wfcq_node home;
+	struct ctl_sink *sink;
+	struct ctl_call *call; /* the control thread's */
+	/* of clients.get */
+	unsigned record; /* index in the call's records */
+	struct ctl_inspected inspected;
 };
 
 struct mqt_ctl {
@@ -264,8 +291,20 @@ struct ctl_sink *ctl_sink_create(void);
 void ctl_sink_put(struct ctl_sink *sink);
 /** Answers the calls whose commands have come home. */
 void ctl_command_poll(struct mqt_ctl *ctl);
+/** Submits @p n commands, all made before; the call settles when all are home, at once for 0. */
+void ctl_command_submit(struct ctl_call *call, struct ctl_command *const *commands, unsigned n);
 void ctl_command_kick(struct ctl_call *call, const json_t *params);
 void ctl_command_discard(struct ctl_call *call, const json_t *params);
+
+/* --- inspect.c */
+
+/**
+ * Answers with records of which each has its channel's session beside it, where there is one.
+ * @param records takes it. @param inspected one for each, at most CTL_LOOKUP_MAX.
+ * @param room bytes that the answer may still grow by.
+ */
+void ctl_inspect(struct ctl_call *call, json_t *records, const struct ctl_inspected *inspected,
+		size_t room);
 
 /* --- methods */
 

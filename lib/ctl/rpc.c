@@ -4,7 +4,7 @@
  * a notification.
  *
  * Life-cycle of a call: made for each request; freed by ctl_call_result() or ctl_call_error(), at once or,
- * for kick and discard, when the channel manager has done its part. A connection that goes before
+ * for kick, discard and clients.get, when the channel manager has done its part. A connection that goes before
  * leaves its calls behind without a connection; they end unanswered.
  *
  * A batch is served one request a turn, like lines, and answered as one array when its last request
@@ -141,6 +141,7 @@ ctl_call_free(struct ctl_call *call)
 	LIST_REMOVE(call, entry);
 	json_decref(call->id);
 	json_decref(call->outcomes);
+	json_decref(call->records);
 	free(call);
 }
 

@@ -99,9 +99,11 @@ ctl_stats_get(struct ctl_call *call, const json_t *params)
 	if (!ctl_params_check(call, params, allowed))
 		return;
 	ctl_call_result(call,
-			json_pack("{s:o, s:o, s:o, s:o, s:I}", "gauges", gauges_json(cm), "control",
-					control_json(cm), "workers", workers_sum_json(call->ctl),
-					"maps", maps_json(cm), "duplicates",
+			json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "gauges", gauges_json(cm),
+					"control", control_json(cm), "workers",
+					workers_sum_json(call->ctl), "maps", maps_json(cm),
+					"retained", (json_int_t)mqt_cm_retained_count(cm),
+					"duplicates",
 					(json_int_t)mqt_counter_get(
 							&mqt_cm_counters(cm)
 									 ->v[MQT_C_DUPLICATES])));

@@ -218,9 +218,29 @@ post(struct tracker *t, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_worker)
 	mqt_mailbox_post_control(t->mailbox, msg);
 }
 
+void
+tracker_set_session(struct tracker *t, mqt_chan_id chan, struct mqt_session *session)
+{
+	uint32_t slot = mqt_chan_id_slot(chan);
+
+	mqt_session_destroy(t->session[slot]);
+	t->session[slot] = session;
+}
+
+static struct mqt_session *
+take_session(struct tracker *t, mqt_chan_id chan)
+{
+	uint32_t slot = mqt_chan_id_slot(chan);
+	struct mqt_session *session = t->session[slot];
+
+	t->session[slot] = NULL;
+	return session;
+}
+
 static void
 post_down(struct tracker *t, mqt_chan_id chan, enum mqt_reason reason) MQT_REQUIRES(mqt_role_worker)
 {
+	tracker_set_session(t, chan, NULL);
 	t->open[mqt_chan_id_slot(chan)] = MQT_CHAN_NONE;
 	post(t,
 			&(struct mqt_msg){ .type = MQT_MSG_DOWN,
@@ -229,15 +249,33 @@ post_down(struct tracker *t, mqt_chan_id chan, enum mqt_reason reason) MQT_REQUI
 					.stamp_ns = mqt_clock_mono(&t->clock) });
 }
 
+/* The flow stands still from now on; its session is the newcomer's. */
+static void
+worker_takeover_begin(struct tracker *t, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_worker)
+{
+	bool live = t->open[mqt_chan_id_slot(msg->chan)] == msg->chan;
+
+	post(t,
+			&(struct mqt_msg){ .type = MQT_MSG_STEPDOWN_DONE,
+					.chan = msg->chan,
+					.action = msg->action,
+					.token = msg->token,
+					.session = live ? take_session(t, msg->chan) : NULL,
+					.result = live ? 0 : -ENOENT });
+}
+
 static void
 worker_stepdown(struct tracker *t, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_worker)
 {
+	static const enum mqt_reason reasons[] = {
+		[MQT_STEPDOWN_KICK] = MQT_REASON_KICKED,
+		[MQT_STEPDOWN_DISCARD] = MQT_REASON_DISCARDED,
+		[MQT_STEPDOWN_TAKEOVER_END] = MQT_REASON_TAKEN_OVER,
+	};
 	bool was_live = mqt_slot_leave(tracker_slot(t, msg->chan), msg->chan, MQT_SLOT_CLOSED);
 
 	if (was_live)
-		post_down(t, msg->chan,
-				msg->action == MQT_STEPDOWN_KICK ? MQT_REASON_KICKED
-								 : MQT_REASON_DISCARDED);
+		post_down(t, msg->chan, reasons[msg->action]);
 	post(t,
 			&(struct mqt_msg){ .type = MQT_MSG_STEPDOWN_DONE,
 					.chan = msg->chan,
@@ -250,7 +288,17 @@ static void
 worker_handle(struct tracker *t, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_worker)
 {
 	switch (msg->type) {
+	case MQT_MSG_INSPECT:
+		post(t,
+				&(struct mqt_msg){ .type = MQT_MSG_INSPECTED,
+						.chan = msg->chan,
+						.token = msg->token,
+						.session = mqt_session_clone(
+								t->session[mqt_chan_id_slot(
+										msg->chan)]) });
+		break;
 	case MQT_MSG_GRANT:
+		tracker_set_session(t, msg->chan, msg->session);
 		t->granted[mqt_chan_id_slot(msg->chan)] = true;
 		post(t, &(struct mqt_msg){ .type = MQT_MSG_GRANTED, .chan = msg->chan });
 		break;
@@ -259,7 +307,10 @@ worker_handle(struct tracker *t, const struct mqt_msg *msg) MQT_REQUIRES(mqt_rol
 		free(msg->info);
 		break;
 	case MQT_MSG_STEPDOWN:
-		worker_stepdown(t, msg);
+		if (msg->action == MQT_STEPDOWN_TAKEOVER_BEGIN)
+			worker_takeover_begin(t, msg);
+		else
+			worker_stepdown(t, msg);
 		break;
 	default:
 		fprintf(stderr, "worker: unexpected message %d\n", msg->type);
@@ -309,7 +360,7 @@ info_create(struct tracker *t, const struct client_spec *spec, mqt_chan_id chan)
 	struct mqt_info *info = calloc(1, sizeof(*info) + id_len + user_len);
 
 	MUST(info);
-	info->flags = spec->flags | MQT_INFO_CLEAN_START;
+	info->flags = spec->flags | (spec->resume ? 0 : MQT_INFO_CLEAN_START);
 	info->expiry_sec = spec->expiry_sec;
 	info->keepalive_sec = spec->keepalive_sec;
 	info->domain = spec->domain;
@@ -389,7 +440,27 @@ tracker_close(struct tracker *t, mqt_chan_id chan)
 	tracker_settle(t);
 }
 
-/* Infos on their way home when all has stopped. */
+void
+tracker_leave(struct tracker *t, mqt_chan_id chan, const struct mqt_session_final *final)
+{
+	struct mqt_session *session = take_session(t, chan);
+
+	mqt_role_worker_assert();
+	if (!session)
+		session = mqt_session_create();
+	MUST(session && mqt_slot_leave(tracker_slot(t, chan), chan, MQT_SLOT_CLOSED));
+	mqt_session_set_final(session, final);
+	t->open[mqt_chan_id_slot(chan)] = MQT_CHAN_NONE;
+	post(t,
+			&(struct mqt_msg){ .type = MQT_MSG_CLOSED,
+					.chan = chan,
+					.reason = MQT_REASON_CLIENT_DISCONNECT,
+					.stamp_ns = mqt_clock_mono(&t->clock),
+					.session = session });
+	tracker_settle(t);
+}
+
+/* Infos and sessions on their way home when all has stopped, or that have stayed with the worker. */
 static void
 drop_mail(struct tracker *t)
 {
@@ -399,7 +470,11 @@ drop_mail(struct tracker *t)
 	while (mqt_mailbox_poll_worker(t->mailbox, &msg, 1) == 1) {
 		if (msg.type == MQT_MSG_REFUSE || msg.type == MQT_MSG_RELEASE)
 			free(msg.info);
+		if (msg.type == MQT_MSG_GRANT)
+			mqt_session_destroy(msg.session);
 	}
+	for (uint32_t s = 0; s < TRACKER_SLOTS; s++)
+		mqt_session_destroy(t->session[s]);
 }
 
 void

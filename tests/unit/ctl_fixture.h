@@ -36,6 +36,7 @@ struct tracker {
 	uint32_t gen[TRACKER_SLOTS];
 	mqt_chan_id open[TRACKER_SLOTS]; /* 0: no DOWN is due */
 	bool granted[TRACKER_SLOTS];
+	struct mqt_session *session[TRACKER_SLOTS]; /* of connected channels */
 	uint32_t next_slot;
 	_Atomic uint64_t heartbeat_ns;
 	unsigned n_workers; /* set before start: so many real ones that never run */
@@ -63,6 +64,7 @@ struct client_spec {
 	uint16_t keepalive_sec;
 	uint16_t domain, listener;
 	uint8_t proto_ver; /* 0: 4 */
+	bool resume;       /* no clean start */
 };
 
 /** Fills the configuration with defaults, makes the directory; no socket yet. */
@@ -80,6 +82,10 @@ mqt_chan_id tracker_open(struct tracker *t, const struct client_spec *spec);
 mqt_chan_id tracker_open_id(struct tracker *t, const char *id);
 /** Its flow ends; steps until it is unregistered. */
 void tracker_close(struct tracker *t, mqt_chan_id chan);
+/** Gives a connected channel a session; takes it. */
+void tracker_set_session(struct tracker *t, mqt_chan_id chan, struct mqt_session *session);
+/** Its flow ends, its session, made where there was none, stays with this end. */
+void tracker_leave(struct tracker *t, mqt_chan_id chan, const struct mqt_session_final *final);
 /** Steps until nothing is under way. */
 void tracker_settle(struct tracker *t);
 struct mqt_slot *tracker_slot(struct tracker *t, mqt_chan_id chan);

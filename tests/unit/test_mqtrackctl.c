@@ -333,6 +333,55 @@ test_show_tells_all_of_one_client(void)
 }
 
 static void
+test_sessions_are_shown_without_steering_the_terminal(void)
+{
+	static const uint8_t subscribe[] = { 0, 1, 0, 7, 'h', 'o', 'u', 's', 'e', '/', '#', 1, 0, 3,
+		'x', '\x1b', '[', 0 };
+	static const uint8_t suback[] = { 0, 1, 1, 0 };
+	const struct mqt_session_limits limits = { .filters = 8, .inflight = 8 };
+	struct mqt_session *session = mqt_session_create();
+	struct tracker t;
+	mqt_chan_id chan;
+
+	mqt_session_apply(session, &limits, MQT_SESSION_FROM_CLIENT, 4,
+			&(struct mqt_mqtt_packet){ .type = MQT_MQTT_SUBSCRIBE,
+					.flags = 2,
+					.packet_id = 1,
+					.body = { subscribe, sizeof(subscribe) } });
+	mqt_session_apply(session, &limits, MQT_SESSION_TO_CLIENT, 4,
+			&(struct mqt_mqtt_packet){ .type = MQT_MQTT_SUBACK,
+					.packet_id = 1,
+					.body = { suback, sizeof(suback) } });
+	start(&t);
+	tracker_open_id(&t, "there");
+	chan = tracker_open(&t, &(struct client_spec){ .id = "gone", .resume = true });
+	tracker_set_session(&t, chan, session);
+	RUN(&t, "show", "gone");
+	CHECK_EQ(run.status, 0);
+	CHECK(has(run.out, "session.expiry_interval"));
+	CHECK(has(run.out, "TOPIC FILTER"));
+	CHECK(has(run.out, "house/#        1\n"));
+	CHECK(has(run.out, "x\\x1b["));
+	CHECK(strchr(run.out, '\x1b') == NULL);
+	tracker_leave(&t, chan, &(struct mqt_session_final){ .expiry_sec = 60 });
+	RUN(&t, "clients", "--retained");
+	CHECK_EQ(n_lines(run.out), 2);
+	CHECK(has(run.out, "gone"));
+	CHECK(has(run.out, "retained"));
+	RUN(&t, "clients", "--connected");
+	CHECK_EQ(n_lines(run.out), 2);
+	CHECK(has(run.out, "there"));
+	RUN(&t, "clients");
+	CHECK_EQ(n_lines(run.out), 3);
+	RUN(&t, "show", "gone");
+	CHECK(has(run.out, "session.expiry_interval      60"));
+	CHECK(has(run.out, "house/#        1\n"));
+	RUN(&t, "stats");
+	CHECK(has(run.out, "retained "));
+	tracker_stop(&t);
+}
+
+static void
 test_kick_and_discard_tell_the_outcome(void)
 {
 	static const char *const commands[] = { "kick", "discard" };
@@ -602,6 +651,8 @@ static CU_TestInfo tests[] = {
 	{ "test_unknown_domain_is_refused", test_unknown_domain_is_refused },
 	{ "test_clients_lists_all_pages_or_the_limit", test_clients_lists_all_pages_or_the_limit },
 	{ "test_show_tells_all_of_one_client", test_show_tells_all_of_one_client },
+	{ "test_sessions_are_shown_without_steering_the_terminal",
+			test_sessions_are_shown_without_steering_the_terminal },
 	{ "test_kick_and_discard_tell_the_outcome", test_kick_and_discard_tell_the_outcome },
 	{ "test_lookup_tells_where", test_lookup_tells_where },
 	{ "test_client_ids_cannot_steer_the_terminal", test_client_ids_cannot_steer_the_terminal },
