@@ -25,6 +25,8 @@
 
 #include <string.h>
 
+#include <rte_ether.h>
+
 #define INJECT_CAP        16   /* bytes of an injected MQTT packet, at most */
 #define V3_UNAVAILABLE    0x03 /* MQTT 3.1.1 §3.2.2.3 */
 #define V3_NOT_AUTHORIZED 0x05
@@ -41,6 +43,19 @@ window_of(const struct stream *s)
 	return (uint16_t)RTE_MIN(room, (uint32_t)UINT16_MAX);
 }
 
+static void
+put_link_header(const struct conn *c, enum side from, struct mqt_segment *seg)
+{
+	uint16_t type = c->flags & CONN_IP6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4;
+
+	seg->l2_len = c->l2_len[from];
+	if (seg->l2_len < RTE_ETHER_HDR_LEN)
+		return;
+	memcpy(seg->l2, c->l2[from], CONN_L2_MAX);
+	seg->l2[seg->l2_len - 2] = (uint8_t)(type >> 8);
+	seg->l2[seg->l2_len - 1] = (uint8_t)type;
+}
+
 /* Sends a segment to one end, in the name of the other. */
 static void
 send_segment(struct mqt_conns *cs, const struct conn *c, enum side to, unsigned flags, uint32_t seq,
@@ -49,7 +64,6 @@ send_segment(struct mqt_conns *cs, const struct conn *c, enum side to, unsigned 
 	const struct stream *from = &c->stream[opposite(to)], *peer = &c->stream[to];
 	struct mqt_endpoint end[2];
 	struct mqt_segment seg = {
-		.l2_len = c->l2_len[opposite(to)],
 		.tcp_flags = (uint8_t)flags,
 		.has_ts = !!(c->flags & CONN_TS),
 		.window = window_of(from),
@@ -62,7 +76,7 @@ send_segment(struct mqt_conns *cs, const struct conn *c, enum side to, unsigned 
 	};
 	struct rte_mbuf *m;
 
-	memcpy(seg.l2, c->l2[opposite(to)], MQT_L2_MAX);
+	put_link_header(c, opposite(to), &seg);
 	conn_endpoints(c, &end[CLIENT], &end[BROKER]);
 	seg.src = end[opposite(to)];
 	seg.dst = end[to];
@@ -184,7 +198,7 @@ choose_refusal(struct conn *c, uint8_t v5_code, uint8_t v3_code)
 {
 	struct stream *broker = &c->stream[BROKER];
 
-	if (!c->hs)
+	if (!(c->flags & CONN_HANDSHAKE))
 		return;
 	if (broker->end == c->hs->reply_begin && has_room(c, BROKER)) {
 		broker->injected = INJECT_CONNACK;

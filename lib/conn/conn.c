@@ -64,10 +64,10 @@ fifo_put(struct mqt_conns *cs, struct fifo *fifo, struct conn *c)
 {
 	c->link = NO_INDEX;
 	if (fifo->head == NO_INDEX)
-		fifo->head = c->index;
+		fifo->head = conn_index(cs, c);
 	else
-		cs->slots[fifo->tail].link = c->index;
-	fifo->tail = c->index;
+		cs->slots[fifo->tail].link = conn_index(cs, c);
+	fifo->tail = conn_index(cs, c);
 }
 
 static struct conn *
@@ -85,13 +85,8 @@ fifo_take(struct mqt_conns *cs, struct fifo *fifo)
 static struct conn *
 slot_take(struct mqt_conns *cs)
 {
-	struct conn *c;
-
-	if (cs->n_fresh < cs->n_slots) {
-		c = &cs->slots[cs->n_fresh];
-		c->index = cs->n_fresh++;
-		return c;
-	}
+	if (cs->n_fresh < cs->n_slots)
+		return &cs->slots[cs->n_fresh++];
 	return fifo_take(cs, &cs->free);
 }
 
@@ -239,8 +234,8 @@ static void
 slot_begin(struct mqt_conns *cs, struct conn *c)
 {
 	struct mqt_slot *slot = &c->slot;
+	uint32_t gen = mqt_chan_id_gen_next(conn_gen(c));
 
-	c->gen = mqt_chan_id_gen_next(c->gen);
 	/* before the counters are cleared: who reads meanwhile finds the old generation gone */
 	atomic_store_explicit(&slot->word, mqt_slot_word(0, MQT_SLOT_FREE), memory_order_release);
 	atomic_thread_fence(memory_order_release);
@@ -248,8 +243,7 @@ slot_begin(struct mqt_conns *cs, struct conn *c)
 		atomic_store_explicit(&slot->counter[i], 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->seen_ns, cs->now_ns, memory_order_relaxed);
 	/* release: pairs with the acquire in mqt_slot_read() */
-	atomic_store_explicit(
-			&slot->word, mqt_slot_word(c->gen, MQT_SLOT_FREE), memory_order_release);
+	atomic_store_explicit(&slot->word, mqt_slot_word(gen, MQT_SLOT_FREE), memory_order_release);
 }
 
 struct conn *
@@ -273,15 +267,14 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 	c->version = 0;
 	c->tries = 0;
 	c->listener = e->listener;
-	c->hs = NULL;
 	c->session = NULL;
+	c->isn = e->isn[CLIENT];
 	c->expiry_sec = 0;
 	c->inj_code[CLIENT] = c->inj_code[BROKER] = 0;
 	for (unsigned side = 0; side < 2; side++) {
 		stream_init(cs, &c->stream[side], e, side);
-		c->isn[side] = e->isn[side];
 		c->l2_len[side] = e->l2_len[side];
-		memcpy(c->l2[side], e->l2[side], MQT_L2_MAX);
+		memcpy(c->l2[side], e->l2[side], CONN_L2_MAX);
 	}
 	conn_set_state(cs, c, MQT_CONN_EMBRYONIC);
 	count(cs, MQT_W_CONNECTIONS);

@@ -89,7 +89,8 @@ enum conn_flag {
 	CONN_HEARD = 1u << 9,        /* CLOSING: a segment came since the last try */
 	CONN_DONE_CLIENT = 1u << 10, /* CLOSING: the client knows that it is over */
 	CONN_DONE_BROKER = 1u << 11,
-	CONN_WILL = 1u << 12, /* CONNECT had a will */
+	CONN_WILL = 1u << 12,      /* CONNECT had a will */
+	CONN_HANDSHAKE = 1u << 13, /* hs is there */
 };
 
 /** Where a handshake stands; from a bounded pool, free once CONNECTED and CONNECT acknowledged. */
@@ -104,43 +105,59 @@ struct handshake {
 	uint32_t base;        /* sequence number of connect[0] */
 	uint8_t *early;       /* packets that came before GRANT, see session.c */
 	uint32_t early_len, early_cap;
-	uint32_t link; /* next free */
+	struct mqt_session *session; /* as long as CONNECT is kept, see struct conn */
+	uint32_t link;               /* next free */
 };
 
+/** Addresses and VLAN tags; the EtherType follows from the IP version. */
+#define CONN_L2_MAX (MQT_L2_MAX - 2)
+
+/*
+ * Five cache lines, all used. A segment touches the first three; of what a tap has it is only the
+ * broker's part that lies behind them. Index and generation are not kept: the array and the slot's
+ * word have them.
+ */
 struct conn {
 	/* hot: what each packet touches */
 	struct mqt_slot slot; /* first member, see slot.h */
-	struct stream stream[2];
-	struct handshake *hs;
-	uint32_t gen;
-	uint32_t index;
-	uint16_t flags; /* enum conn_flag */
-	uint8_t state;  /* enum mqt_conn_state */
+	uint16_t flags;       /* enum conn_flag */
+	uint8_t state;        /* enum mqt_conn_state */
 	uint8_t version;
 	uint8_t pair; /* of ports */
 	uint8_t tries;
 	uint16_t listener;
+	struct stream stream[2];
 
-	/* cold: what injection and timers need */
-	struct mqt_timer timer;
+	/* cold: what sessions, injection and timers need */
 	union {
+		struct handshake *hs;          /* CONN_HANDSHAKE: it has the session meanwhile */
 		struct mqt_session *session;   /* NULL: none (yet) */
 		struct mqt_pendings *pendings; /* FROZEN: the session has been handed over */
 	};
-	uint32_t expiry_sec; /* of the session; from CONNACK on */
-	uint8_t ip[2][16];   /* of its flow key, lower end first; IPv4 in the first 4 bytes */
+	struct mqt_timer timer;
+	union {
+		struct {
+			uint32_t isn;        /* of the client */
+			uint32_t expiry_sec; /* of the session; from CONNACK on */
+		};
+		struct {
+			uint32_t link;     /* in the FIFO of quiet or free slots */
+			uint32_t quiet_ms; /* when it began to rest */
+		};
+	};
+	uint8_t ip[2][16]; /* of its flow key, lower end first; IPv4 in the first 4 bytes */
 	uint16_t port_be[2];
-	uint32_t isn[2];
-	uint32_t link;       /* in the FIFO of quiet or free slots */
-	uint32_t quiet_ms;   /* when it began to rest */
 	uint8_t inj_code[2]; /* MQTT code of what was injected */
 	uint8_t l2_len[2];
-	uint8_t l2[2][MQT_L2_MAX]; /* link header as that sender's frames had it */
+	uint8_t l2[2][CONN_L2_MAX]; /* link header as that sender's frames had it */
 } __rte_cache_aligned;
 
 static_assert(offsetof(struct conn, slot) == 0, "slots are found by their connection");
-static_assert(offsetof(struct conn, timer) <= 256, "hot part: four cache lines");
-static_assert(sizeof(struct conn) <= 384, "budget of a connection");
+static_assert(offsetof(struct conn, stream) + sizeof(struct stream) +
+						offsetof(struct stream, tap.part) <=
+				192,
+		"hot part: three cache lines");
+static_assert(sizeof(struct conn) <= 320, "budget of a connection");
 
 /** An mbuf that waits. */
 struct hold {
@@ -240,16 +257,29 @@ seg_end(const struct mqt_pkt *v)
 	return v->seq + v->payload_len + !!(v->tcp_flags & MQT_TCP_FIN);
 }
 
+static inline uint32_t
+conn_index(const struct mqt_conns *cs, const struct conn *c)
+{
+	return (uint32_t)(c - cs->slots);
+}
+
+static inline uint32_t
+conn_gen(const struct conn *c)
+{
+	/* relaxed: others change the state beside it, never the generation */
+	return (uint32_t)(atomic_load_explicit(&c->slot.word, memory_order_relaxed) >> 8);
+}
+
 static inline mqt_chan_id
 conn_chan(const struct mqt_conns *cs, const struct conn *c)
 {
-	return mqt_chan_id_make(cs->config->node_id, cs->worker, c->index, c->gen);
+	return mqt_chan_id_make(cs->config->node_id, cs->worker, conn_index(cs, c), conn_gen(c));
 }
 
 static inline uint64_t
 conn_killed_word(const struct conn *c)
 {
-	return mqt_slot_word(c->gen, MQT_SLOT_KILLED);
+	return mqt_slot_word(conn_gen(c), MQT_SLOT_KILLED);
 }
 
 /** Whether the control lcore has killed it: nothing of it may leave any more (R5). */
@@ -257,7 +287,9 @@ static inline bool
 conn_is_killed(const struct conn *c)
 {
 	/* acquire: pairs with the exchange in mqt_slot_leave() */
-	return atomic_load_explicit(&c->slot.word, memory_order_acquire) == conn_killed_word(c);
+	uint64_t word = atomic_load_explicit(&c->slot.word, memory_order_acquire);
+
+	return (word & 0xff) == MQT_SLOT_KILLED;
 }
 
 /** Whether the channel lives as far as its worker knows. */
@@ -265,6 +297,13 @@ static inline bool
 conn_is_open(const struct conn *c)
 {
 	return c->flags & CONN_CHANNEL && !(c->flags & CONN_DOWN);
+}
+
+/** Where its session is, or will be. Not of a frozen one. */
+static inline struct mqt_session **
+conn_session(struct conn *c)
+{
+	return c->flags & CONN_HANDSHAKE ? &c->hs->session : &c->session;
 }
 
 /** Sends on what came in at @p port. Ownership: @p m is gone. */

@@ -210,7 +210,7 @@ static bool
 known_syn(struct mqt_conns *cs, const struct mqt_packet *p, const struct conn *c, unsigned *n)
 {
 	*n = 0;
-	if (c && c->isn[CLIENT] == p->view.seq)
+	if (c && c->isn == p->view.seq)
 		return true;
 	for (struct embryo *e = embryo_first(cs, p); e; e = embryo_next(cs, p, e->chain)) {
 		++*n;

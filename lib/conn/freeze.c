@@ -18,9 +18,11 @@
 struct mqt_session *
 freeze(struct mqt_conns *cs, struct conn *c)
 {
-	struct mqt_session *session = c->session;
+	struct mqt_session *session;
 
 	count(cs, MQT_W_FROZEN);
+	handshake_end(cs, c); /* nothing passes that could contradict CONNECT */
+	session = c->session;
 	hold_drop(cs, &c->stream[CLIENT]);
 	hold_drop(cs, &c->stream[BROKER]);
 	c->pendings = NULL;

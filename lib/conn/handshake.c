@@ -56,7 +56,8 @@ handshake_begin(struct mqt_conns *cs, struct conn *c)
 	else
 		return false;
 	c->hs = &cs->handshakes[index];
-	*c->hs = (struct handshake){ .base = c->isn[CLIENT] + 1 };
+	*c->hs = (struct handshake){ .base = c->isn + 1 };
+	c->flags |= CONN_HANDSHAKE;
 	return true;
 }
 
@@ -65,9 +66,10 @@ handshake_end(struct mqt_conns *cs, struct conn *c)
 {
 	struct handshake *hs = c->hs;
 
-	if (!hs)
+	if (!(c->flags & CONN_HANDSHAKE))
 		return;
-	c->hs = NULL;
+	c->flags &= (uint16_t)~CONN_HANDSHAKE;
+	c->session = hs->session;
 	free(hs->connect);
 	free(hs->reply);
 	free(hs->early);
@@ -172,7 +174,7 @@ handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct 
 	const struct handshake *hs = c->hs;
 	uint32_t at, end;
 
-	if (!hs)
+	if (!(c->flags & CONN_HANDSHAKE))
 		return false;
 	at = mqt_seq_cmp(v->seq, hs->base) > 0 ? v->seq : hs->base;
 	end = v->seq + v->payload_len;
@@ -296,8 +298,8 @@ channel_open(struct mqt_conns *cs, struct conn *c, struct mqt_info *info)
 	c->expiry_sec = session_expiry(cs, info);
 	c->flags |= CONN_CHANNEL | (info->flags & MQT_INFO_HAS_WILL ? CONN_WILL : 0);
 	/* release: who learns of this channel by the message finds it live */
-	atomic_store_explicit(
-			&c->slot.word, mqt_slot_word(c->gen, MQT_SLOT_LIVE), memory_order_release);
+	atomic_store_explicit(&c->slot.word, mqt_slot_word(conn_gen(c), MQT_SLOT_LIVE),
+			memory_order_release);
 	mqt_mailbox_post_control(cs->mailbox, &msg);
 	count(cs, MQT_W_OPENS);
 	conn_set_state(cs, c, MQT_CONN_OPENING);
@@ -586,7 +588,7 @@ handshake_release(struct mqt_conns *cs, struct conn *c)
 		else
 			tcp_stream(cs, c, BROKER, h.m, &h.view, h.port);
 	}
-	if (c->hs)
+	if (c->flags & CONN_HANDSHAKE)
 		handshake_acknowledged(cs, c);
 }
 

@@ -219,13 +219,13 @@ on_stepdown(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 }
 
 static void
-on_inspect(struct mqt_conns *cs, const struct conn *c, const struct mqt_msg *msg)
+on_inspect(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 		MQT_REQUIRES(mqt_role_worker)
 {
 	struct mqt_msg answer = answer_to(cs, msg, MQT_MSG_INSPECTED, 0);
 
 	if (c && conn_is_open(c) && c->state == MQT_CONN_CONNECTED)
-		answer.session = mqt_session_clone(c->session);
+		answer.session = mqt_session_clone(*conn_session(c));
 	mqt_mailbox_post_control(cs->mailbox, &answer);
 }
 

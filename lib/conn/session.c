@@ -100,23 +100,24 @@ apply(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_mqt
 		.filters = cs->config->limits.session_filters,
 		.inflight = cs->config->limits.session_inflight,
 	};
+	struct mqt_session **session = conn_session(c);
 
 	if (packet->type == MQT_MQTT_DISCONNECT) {
 		if (side == CLIENT)
 			override_expiry(c, packet);
 		return;
 	}
-	if (!c->session) {
+	if (!*session) {
 		if (!mqt_session_wants(packet))
 			return;
-		c->session = mqt_session_create();
-		if (!c->session) {
+		*session = mqt_session_create();
+		if (!*session) {
 			missed(cs, 1);
 			return;
 		}
 	}
 	missed(cs,
-			mqt_session_apply(c->session, &limits,
+			mqt_session_apply(*session, &limits,
 					side == CLIENT ? MQT_SESSION_FROM_CLIENT
 						       : MQT_SESSION_TO_CLIENT,
 					c->version, packet));
@@ -139,7 +140,7 @@ session_begin(struct mqt_conns *cs, struct conn *c, struct mqt_session *inherite
 {
 	struct mqt_mqtt_packet packet;
 
-	c->session = inherited;
+	*conn_session(c) = inherited;
 	for (uint32_t at = 0; at < c->hs->early_len;) {
 		at = early_read(c->hs, at, &packet);
 		apply(cs, c, CLIENT, &packet);
@@ -164,9 +165,11 @@ session_finish(const struct conn *c, struct mqt_session *session)
 struct mqt_session *
 session_leave(struct mqt_conns *cs, struct conn *c)
 {
-	struct mqt_session *session = c->session ? c->session : mqt_session_create();
+	struct mqt_session **at = conn_session(c), *session = *at;
 
-	c->session = NULL;
+	*at = NULL;
+	if (!session)
+		session = mqt_session_create();
 	if (session)
 		session_finish(c, session);
 	else
@@ -177,9 +180,13 @@ session_leave(struct mqt_conns *cs, struct conn *c)
 void
 session_drop(struct conn *c)
 {
-	if (c->state == MQT_CONN_FROZEN)
+	struct mqt_session **at = conn_session(c);
+
+	if (c->state == MQT_CONN_FROZEN) {
 		free(c->pendings);
-	else
-		mqt_session_destroy(c->session);
-	c->session = NULL;
+		c->pendings = NULL;
+	} else {
+		mqt_session_destroy(*at);
+		*at = NULL;
+	}
 }

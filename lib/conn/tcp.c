@@ -143,7 +143,7 @@ learn_ack(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 	edge = v->ack + ((uint32_t)v->window << s->wscale);
 	if (mqt_seq_cmp(edge, s->edge) > 0)
 		s->edge = edge;
-	if (unlikely(c->hs != NULL) && side == BROKER)
+	if (unlikely(c->flags & CONN_HANDSHAKE) && side == BROKER)
 		handshake_acknowledged(cs, c);
 }
 
@@ -454,7 +454,8 @@ tcp_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 		conn_forward(cs, c, p->port, p->m);
 		return;
 	}
-	if (unlikely(c->hs != NULL) && side == CLIENT && handshake_conflict(c, p->m, v)) {
+	if (unlikely(c->flags & CONN_HANDSHAKE) && side == CLIENT &&
+			handshake_conflict(c, p->m, v)) {
 		count(cs, MQT_W_CONFLICT);
 		rte_pktmbuf_free(p->m);
 		return;

@@ -367,6 +367,80 @@ test_lost_framing_leaves_the_session_as_last_known(void)
 	}
 }
 
+static const struct {
+	const char *name;
+	uint8_t qos; /* of a PUBLISH; 3: a SUBSCRIBE */
+	uint32_t from, to;
+	bool skipped;
+} gaps[] = {
+	{ "payload", 1, 20, 60, true },
+	{ "right behind the packet id", 1, 12, 60, true },
+	{ "packet id", 1, 11, 60, false },
+	{ "topic length", 1, 3, 60, false },
+	{ "payload without id", 0, 3, 60, true },
+	{ "header", 1, 1, 60, false },
+	{ "end", 1, 20, 121, false },
+	{ "subscribe", 3, 20, 60, false },
+};
+
+static void
+test_only_bytes_of_no_interest_are_skipped(void)
+{
+	for (unsigned i = 0; i < RTE_DIM(gaps); i++) {
+		for (unsigned lost = 0; lost < 2; lost++) {
+			struct flow f = flow_new();
+			struct mqt_session_counts counts = { 0 };
+			struct mqt_session *session;
+			char filter[101];
+			uint8_t buf[256];
+			size_t len;
+			uint32_t s;
+
+			check_row = gaps[i].name;
+			memset(filter, 'f', 100);
+			filter[100] = '\0';
+			world_begin();
+			connected(&f, "c");
+			s = f.seq[CLIENT];
+			if (gaps[i].qos == 3)
+				len = subscribe_packet(buf, 4, 0x0102, filter, 1);
+			else
+				len = mqt_mqtt_publish_encode(buf, sizeof(buf), 4, gaps[i].qos,
+						gaps[i].qos ? 0x0102 : 0,
+						(struct mqt_bytes){ (uint8_t *)filter, 6 },
+						(struct mqt_bytes){ (uint8_t *)filter, 109 });
+			send_at(&f, CLIENT, ACK, s, f.seq[BROKER], buf, gaps[i].from);
+			if (lost) /* came another way */
+				send_at(&f, BROKER, ACK, f.seq[BROKER], s + gaps[i].to, NULL, 0);
+			if (gaps[i].to < len)
+				send_at(&f, CLIENT, ACK, s + gaps[i].to, f.seq[BROKER],
+						buf + gaps[i].to, 10);
+			if (!lost)
+				send_at(&f, CLIENT, ACK, s + gaps[i].from, f.seq[BROKER],
+						buf + gaps[i].from, gaps[i].to - gaps[i].from);
+			if (gaps[i].to < len)
+				send_at(&f, CLIENT, ACK, s + gaps[i].to + 10, f.seq[BROKER],
+						buf + gaps[i].to + 10, len - gaps[i].to - 10);
+			CHECK_EQ(COUNT(ANOMALY_GAP), lost && !gaps[i].skipped);
+			CHECK_EQ(COUNT(REORDER_HELD),
+					!lost && !gaps[i].skipped && gaps[i].to < len);
+			f.seq[CLIENT] += (uint32_t)len;
+			send_next(&f, BROKER, ACK, "\x90\x03\x01\x02\x01", 5);
+			session = inspect(&f);
+			if (session)
+				mqt_session_counts(session, &counts);
+			mqt_session_destroy(session);
+			if (!lost || gaps[i].skipped) {
+				CHECK_EQ(counts.inflight[MQT_SESSION_FROM_CLIENT],
+						gaps[i].qos == 1);
+				CHECK_EQ(counts.filters, gaps[i].qos == 3);
+			}
+			free(f.info);
+			world_end();
+		}
+	}
+}
+
 /* --- inheriting -------------------------------------------------------------------------------- */
 
 static void
@@ -399,6 +473,76 @@ test_inherited_session_goes_on_in_the_new_flow(void)
 	mqt_session_destroy(session);
 	free(f.info);
 	world_end();
+}
+
+/* The broker has not acknowledged CONNECT yet when the session begins. */
+static void
+test_session_begins_while_connect_is_kept(void)
+{
+	static const char *const rows[] = { "acknowledged", "takeover", "end", "kick", "stop" };
+
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		struct flow f = flow_new();
+		struct mqt_msg msg;
+		uint8_t buf[128];
+		uint32_t begin_seq, n;
+
+		check_row = rows[i];
+		world_begin();
+		tcp_open(&f);
+		begin_seq = f.seq[CLIENT];
+		{
+			struct mqt_mqtt_connect connect = connect_of(4, false, 0);
+
+			send_next(&f, CLIENT, ACK, buf,
+					mqt_mqtt_connect_encode(buf, sizeof(buf), &connect));
+		}
+		n = (uint32_t)connack_packet(buf, sizeof(buf), 4, 0);
+		send_at(&f, BROKER, ACK, f.seq[BROKER], begin_seq, buf, n);
+		f.seq[BROKER] += n;
+		msg = next_message();
+		f.chan = msg.chan;
+		f.info = msg.info;
+		tell_with(&f, MQT_MSG_GRANT, 0, session_with("old", 1));
+		CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
+		send_next(&f, CLIENT, ACK, buf, subscribe_packet(buf, 4, 2, "new", 1));
+		n = (uint32_t)suback_packet(buf, 4, 2, 1);
+		send_at(&f, BROKER, ACK, f.seq[BROKER], begin_seq, buf, n);
+		f.seq[BROKER] += n;
+		CHECK_EQ(inspect_counts(&f).filters, 2);
+		switch (i) {
+		case 0:
+			send_next(&f, BROKER, ACK, NULL, 0);
+			CHECK_EQ(inspect_counts(&f).filters, 2);
+			break;
+		case 1:
+			tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_TAKEOVER_BEGIN);
+			msg = next_message();
+			CHECK_EQ(counts_of(msg.session).filters, 2);
+			message_drop(&msg);
+			tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_TAKEOVER_END);
+			CHECK_DOWN(&f, MQT_REASON_TAKEN_OVER);
+			msg = next_message();
+			CHECK_EQ(msg.pendings ? msg.pendings->n : 0, 1);
+			message_drop(&msg);
+			break;
+		case 2:
+			send_next(&f, CLIENT, RST_ACK, NULL, 0);
+			msg = next_message();
+			CHECK_EQ(msg.type, MQT_MSG_CLOSED);
+			CHECK_EQ(counts_of(msg.session).filters, 2);
+			message_drop(&msg);
+			break;
+		case 3:
+			tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+			CHECK_DOWN(&f, MQT_REASON_KICKED);
+			break;
+		default:
+			break;
+		}
+		free(f.info);
+		world_end();
+	}
 }
 
 static void
@@ -663,6 +807,28 @@ test_newcomer_that_dies_leaves_no_session(void)
 	subscribe(&f, 1, "early");
 	send_next(&f, CLIENT, FIN_ACK, NULL, 0);
 	CHECK_DOWN(&f, MQT_REASON_CLIENT_CLOSED);
+	release(&f);
+	world_end();
+}
+
+static void
+test_disconnect_of_the_broker_overrides_nothing(void)
+{
+	struct flow f = flow_new();
+	struct mqt_session_final final = { 0 };
+	struct mqt_msg msg;
+
+	world_begin();
+	lasting(&f, 5);
+	send_next(&f, BROKER, ACK, "\xe0\x07\x00\x05\x11\x00\x00\x00\x00", 9);
+	send_next(&f, BROKER, FIN_ACK, NULL, 0);
+	msg = next_message();
+	CHECK_EQ(msg.type, MQT_MSG_CLOSED);
+	CHECK_EQ(msg.reason, MQT_REASON_BROKER_CLOSED);
+	if (msg.session)
+		mqt_session_final(msg.session, &final);
+	CHECK_EQ(final.expiry_sec, 500);
+	message_drop(&msg);
 	release(&f);
 	world_end();
 }
@@ -1144,7 +1310,9 @@ main(void)
 		TEST(test_limits_of_a_session_are_counted),
 		TEST(test_packets_before_grant_are_kept_within_a_limit),
 		TEST(test_lost_framing_leaves_the_session_as_last_known),
+		TEST(test_only_bytes_of_no_interest_are_skipped),
 		TEST(test_inherited_session_goes_on_in_the_new_flow),
+		TEST(test_session_begins_while_connect_is_kept),
 		TEST(test_session_granted_to_the_dead_comes_back),
 		CU_TEST_INFO_NULL,
 	};
@@ -1153,6 +1321,7 @@ main(void)
 		TEST(test_every_natural_end_hands_the_session_over),
 		TEST(test_session_is_not_followed_past_its_handover),
 		TEST(test_newcomer_that_dies_leaves_no_session),
+		TEST(test_disconnect_of_the_broker_overrides_nothing),
 		TEST(test_release_without_info_gives_the_slot_back),
 		CU_TEST_INFO_NULL,
 	};
