@@ -53,6 +53,32 @@ class Control:
         return self.line()["params"]
 
 
+class Events(Control):
+    """Follows all events from now on; none may be lost."""
+
+    def __init__(self):
+        super().__init__()
+        self.call("events.subscribe")
+
+    def until(self, kind, clientid, channel=None):
+        """The events of a client id up to and with the next one of this type, of this channel."""
+        seen = []
+        while not seen or seen[-1]["type"] != kind or seen[-1]["channel"] != (
+                channel or seen[-1]["channel"]):
+            event = self.note()
+            assert event["type"] != "gap", event
+            if event.get("clientid") == clientid:
+                seen.append(event)
+        print("   ", *("{type}({reason})".format(reason=e.get("reason", ""), type=e["type"])
+                       for e in seen))
+        return seen
+
+def one(events, kind):
+    """The one event of this type among them."""
+    (found,) = [event for event in events if event["type"] == kind]
+    return found
+
+
 def call(method, **params):
     return Control().call(method, **params)
 
@@ -73,6 +99,32 @@ def client(clientid):
     found = [c for c in clients(clientid=clientid) if c["state"] != "retained"]
     assert len(found) <= 1, found
     return found[0] if found else None
+
+
+def channels(clientid):
+    """State and broker of each of its channels, oldest first."""
+    try:
+        found = call("clients.get", clientid=clientid)["clients"]
+    except Refused:
+        return []
+    return [(c["state"], c["broker"]) for c in found]
+
+
+def session(**target):
+    """The session of a client that has one channel, or of a channel."""
+    (found,) = call("clients.get", **target)["clients"]
+    return found.get("session")
+
+
+def channel_on(clientid, broker):
+    """The channel that a client has on a broker."""
+    (found,) = [c["channel"] for c in clients(clientid=clientid) if c["broker"] == broker]
+    return found
+
+
+def subscriptions(**target):
+    found = session(**target) or {"subscriptions": []}
+    return [(s["topic"], s["qos"]) for s in found["subscriptions"]]
 
 
 def counter(name):

@@ -60,9 +60,9 @@ for host, options, fields, absent in cases:
     soon(f"{name!r} has left", lambda: control.client(name) is None)
 
 named = client(NORTH, clientid="", version=V5)
-soon("an id that the broker assigned", lambda: [c for c in clients() if c.get("assigned")])
+soon("an id that the broker assigned", lambda: [c for c in clients(connected=True) if c.get("assigned")])
 nameless = client(NORTH, clientid="", version=V311)
-soon("a client without any", lambda: [c for c in clients() if c.get("anonymous")])
-(other,) = [c for c in clients() if not c.get("assigned")]
+soon("a client without any", lambda: [c for c in clients(connected=True) if c.get("anonymous")])
+(other,) = [c for c in clients(connected=True) if not c.get("assigned")]
 expect("has no client id in its record", "clientid" not in other and other["port"] == nameless.port)
 END

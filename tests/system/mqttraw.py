@@ -38,14 +38,18 @@ def packet(kind, body=b"", flags=0):
     return bytes([kind << 4 | flags]) + varint(len(body)) + body
 
 
-def connect_packet(clientid, version=V311, clean=True, keepalive=60, username=None, expiry=None):
-    flags = (2 if clean else 0) | (0x80 if username is not None else 0)
+def connect_packet(clientid, version=V311, clean=True, keepalive=60, username=None, expiry=None,
+                   will=None):
+    """`will` is topic and payload, sent with QoS 0."""
+    flags = (2 if clean else 0) | (0x80 if username is not None else 0) | (4 if will else 0)
     body = text("MQIsdp" if version == V31 else "MQTT") + bytes([version, flags])
     body += struct.pack("!H", keepalive)
     if version == V5:
         props = b"" if expiry is None else b"\x11" + struct.pack("!I", expiry)
         body += varint(len(props)) + props
     body += text(clientid)
+    if will:
+        body += (b"\0" if version == V5 else b"") + text(will[0]) + text(will[1])
     if username is not None:
         body += text(username)
     return packet(CONNECT, body)
@@ -177,8 +181,10 @@ class Client:
         self.send(packet(PINGREQ))
         self.wait_for(PINGRESP)
 
-    def disconnect(self):
-        self.send(packet(DISCONNECT))
+    def disconnect(self, expiry=None):
+        """Leaves; 5.0 may say how long its session is to live after all."""
+        props = b"" if expiry is None else b"\0\x05\x11" + struct.pack("!I", expiry)
+        self.send(packet(DISCONNECT, props))
         self.sock.close()
 
     def close(self):
