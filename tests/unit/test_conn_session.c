@@ -386,6 +386,8 @@ static const struct {
 static void
 test_only_bytes_of_no_interest_are_skipped(void)
 {
+	static const uint8_t payload[109];
+
 	for (unsigned i = 0; i < RTE_DIM(gaps); i++) {
 		for (unsigned lost = 0; lost < 2; lost++) {
 			struct flow f = flow_new();
@@ -408,7 +410,7 @@ test_only_bytes_of_no_interest_are_skipped(void)
 				len = mqt_mqtt_publish_encode(buf, sizeof(buf), 4, gaps[i].qos,
 						gaps[i].qos ? 0x0102 : 0,
 						(struct mqt_bytes){ (uint8_t *)filter, 6 },
-						(struct mqt_bytes){ (uint8_t *)filter, 109 });
+						(struct mqt_bytes){ payload, sizeof(payload) });
 			send_at(&f, CLIENT, ACK, s, f.seq[BROKER], buf, gaps[i].from);
 			if (lost) /* came another way */
 				send_at(&f, BROKER, ACK, f.seq[BROKER], s + gaps[i].to, NULL, 0);
