@@ -11,8 +11,8 @@
  * copy. An answer without one may mean that the flow has ended: then its CLOSED came before, and
  * the session is here (R3).
  *
- * An inquiry waits in a queue of its owner, for each owner answers in order; and since all have
- * the same limit, the first of the queue is the first that is due. An answer to one that was given
+ * An inquiry waits in a queue of its owner. Each owner answers in order, so the answer is to the first
+ * of the queue; and since all have the same limit, that is also the first that is due. An answer to one that was given
  * up is dropped like any other late answer.
  *
  * Synchronisation: control lcore only.
@@ -59,14 +59,16 @@ finish_here(struct mqt_cm *cm, struct mqt_cm_cmd *cmd, const struct mqt_chan *ro
 	return true;
 }
 
-static struct cm_inquiry *
-take_first(struct mqt_cm *cm, struct cm_owner *owner)
+/* The inquiry is over. Returns its command. */
+static struct mqt_cm_cmd *
+inquiry_free(struct mqt_cm *cm, struct cm_owner *owner, struct cm_inquiry *q)
 {
-	struct cm_inquiry *q = TAILQ_FIRST(&owner->inquiries);
+	struct mqt_cm_cmd *cmd = q->cmd;
 
 	TAILQ_REMOVE(&owner->inquiries, q, by_due);
+	cm_pool_put(&cm->inquiries, q);
 	cm->n_inquiries--;
-	return q;
+	return cmd;
 }
 
 void
@@ -110,12 +112,13 @@ cm_inspect_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
 	const struct mqt_chan *row;
 	struct mqt_cm_cmd *cmd;
 
+	while (q && q->token < msg->token) /* one that was not answered; its time will come */
+		q = TAILQ_NEXT(q, by_due);
 	if (!q || q->token != msg->token || q->cmd->chan != msg->chan) {
 		cm_unasked(cm, msg);
 		return;
 	}
-	cmd = q->cmd;
-	cm_pool_put(&cm->inquiries, take_first(cm, owner));
+	cmd = inquiry_free(cm, owner, q);
 	row = mqt_maps_get(cm->maps, cmd->chan);
 	if (msg->session)
 		finish(cmd, msg->session, 0);
@@ -133,11 +136,8 @@ cm_inspect_expire(struct mqt_cm *cm)
 		struct cm_inquiry *q;
 
 		while ((q = TAILQ_FIRST(&owner->inquiries)) && q->due_ns <= cm->ctl_ns) {
-			struct mqt_cm_cmd *cmd = q->cmd;
-
-			cm_pool_put(&cm->inquiries, take_first(cm, owner));
 			owner->late++;
-			finish(cmd, NULL, -ETIMEDOUT);
+			finish(inquiry_free(cm, owner, q), NULL, -ETIMEDOUT);
 			n++;
 		}
 	}
@@ -149,12 +149,9 @@ cm_inspect_return_all(struct mqt_cm *cm)
 {
 	for (unsigned w = 0; w < cm->n_owners; w++) {
 		struct cm_owner *owner = &cm->owners[w];
+		struct cm_inquiry *q;
 
-		while (TAILQ_FIRST(&owner->inquiries)) {
-			struct mqt_cm_cmd *cmd = TAILQ_FIRST(&owner->inquiries)->cmd;
-
-			cm_pool_put(&cm->inquiries, take_first(cm, owner));
-			finish(cmd, NULL, -EINPROGRESS);
-		}
+		while ((q = TAILQ_FIRST(&owner->inquiries)))
+			finish(inquiry_free(cm, owner, q), NULL, -EINPROGRESS);
 	}
 }

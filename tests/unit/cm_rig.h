@@ -156,7 +156,8 @@ struct rig_conn {
 	struct mqt_info *info; /* the worker's, when it has come home: freed, NULL */
 	struct mqt_digest digest;
 	uint64_t stamp_ns;
-	unsigned client;             /* of the model */
+	unsigned client; /* of the model */
+	uint8_t broker;
 	uint32_t expiry_sec;         /* of its session */
 	struct mqt_session *session; /* the worker's */
 	struct mqt_pendings *pendings;
@@ -432,6 +433,7 @@ rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
 				last ? mqt_chan_id_gen_next(mqt_chan_id_gen(last->id)) : 1);
 		conn->stamp_ns = how->stamp_ns ? how->stamp_ns : rig->now_ns;
 		conn->client = how->client;
+		conn->broker = how->broker;
 		conn->label = (char)('A' + rig->n_conns++ % 26);
 		conn->info = rig_info(rig, how, conn->id);
 		conn->digest = conn->info->digest;

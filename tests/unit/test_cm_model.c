@@ -7,7 +7,8 @@
  * Random schedules: several fake owners and few client ids, so that everything that can cross
  * does. One step is one small thing: an owner opens, ends, reads a message, falls silent, finds
  * what was killed; a command; a turn; a grace period. After each step the invariants are checked
- * against what the owners know. A schedule is its seed: `test_cm_model SEED` runs it again.
+ * against what the owners know: of channels, and of sessions, each of which is in one place. A
+ * schedule is its seed: `test_cm_model SEED` runs it again.
  */
 
 #define N_OWNERS  3
@@ -24,6 +25,7 @@ struct model {
 	unsigned step;
 	const char *broken;
 	unsigned commands_out;
+	uint64_t lost_before; /* sessions */
 	struct model_cmd {
 		struct mqt_cm_cmd cmd;
 		struct model *model;
@@ -71,10 +73,19 @@ step_open(struct model *m)
 	/* the CONNACK may have arrived a while before the OPEN gets through */
 	uint64_t stamp = m->rig->now_ns - rnd(m, 3) * rnd(m, 20) * RIG_MS + rnd(m, 3);
 
-	rig_open(m->rig, (unsigned)rnd(m, N_OWNERS),
-			(struct rig_open){ .clientid = ids[client],
-					.client = client,
-					.stamp_ns = stamp });
+	static const uint32_t expiry_sec[] = { 0, 1, 5, 3600, UINT32_MAX };
+	static const char *const users[] = { NULL, "u", "v" };
+	struct rig_open how = { .clientid = ids[client], .client = client, .stamp_ns = stamp };
+
+	how.resume = rnd(m, 4) > 0;
+	how.present = how.resume && rnd(m, 3) > 0;
+	how.expiry_sec = expiry_sec[rnd(m, RTE_DIM(expiry_sec))];
+	how.proto_ver = (uint8_t)(3 + rnd(m, 3));
+	how.broker = rnd(m, 4) == 0;
+	how.listener = (uint16_t)rnd(m, 2);
+	how.username = users[rnd(m, 8) == 0 ? 1 + rnd(m, 2) : 0];
+	how.session = rnd(m, 2);
+	rig_open(m->rig, (unsigned)rnd(m, N_OWNERS), how);
 }
 
 static void
@@ -99,6 +110,7 @@ cmd_done(struct mqt_cm_cmd *cmd)
 		breaks(mc->model, "a command done twice");
 	mc->out = false;
 	mc->model->commands_out--;
+	mqt_session_destroy(cmd->session);
 	for (unsigned i = 0; i < cmd->n_outcomes; i++) {
 		if (cmd->outcomes[i].result == -EINPROGRESS)
 			breaks(mc->model, "a command done before its outcome");
@@ -115,7 +127,7 @@ step_command(struct model *m)
 	if (mc->out)
 		return;
 	*mc = (struct model_cmd){
-		.model = m, .out = true, .cmd = { .type = (uint8_t)rnd(m, 4), .done = cmd_done }
+		.model = m, .out = true, .cmd = { .type = (uint8_t)rnd(m, 5), .done = cmd_done }
 	};
 	mc->cmd.digest = mqt_digest_client(&m->rig->key, 0, NULL, id, strlen(id));
 	mc->cmd.chan = conn ? conn->id : 12345;
@@ -129,7 +141,9 @@ step_mood(struct model *m)
 	struct rig_owner *o = &m->rig->owners[rnd(m, N_OWNERS)];
 
 	o->answer = rnd(m, 3) ? RIG_ANSWER_OK : (enum rig_answer)rnd(m, 4);
+	o->end_answer = rnd(m, 3) ? RIG_ANSWER_OK : (enum rig_answer)rnd(m, 4);
 	o->mute_grant = rnd(m, 8) == 0;
+	o->plain_down = rnd(m, 2);
 }
 
 static void
@@ -252,6 +266,13 @@ check_event(struct model *m, const struct mqt_event *ev)
 			breaks(m, "I8: disconnected of one that was not connected");
 		m->announced[c] = MQT_CHAN_NONE;
 	}
+	if (ev->type == MQT_EVENT_RESUMED) {
+		const struct rig_conn *a = rig_conn_of(m->rig, ev->chan);
+		const struct rig_conn *b = rig_conn_of(m->rig, ev->other);
+
+		if (!a || !b || a->client != b->client || a->broker != b->broker)
+			breaks(m, "the session of another client or of another broker");
+	}
 	if (ev->type == MQT_EVENT_SUPERSEDED) {
 		const struct rig_conn *a = rig_conn_of(m->rig, ev->chan);
 		const struct rig_conn *b = rig_conn_of(m->rig, ev->other);
@@ -262,11 +283,37 @@ check_event(struct model *m, const struct mqt_event *ev)
 	}
 }
 
+/* I7: a session is in one place, and what is gone has been counted. */
+static void
+check_sessions(struct model *m, bool quiet)
+{
+	uint32_t retained = mqt_cm_retained_count(m->rig->cm);
+	uint64_t lost = rig_n_lost - m->lost_before;
+	uint64_t told = rig_counter(m->rig, MQT_C_SESSION_DISCARDED) +
+			rig_counter(m->rig, MQT_C_SESSION_EXPIRED) +
+			rig_counter(m->rig, MQT_C_SESSION_EVICTED) +
+			rig_counter(m->rig, MQT_C_SESSION_LOST_BY_BROKER);
+	uint64_t killed = rig_counter(m->rig, MQT_C_KILLS) +
+			rig_counter(m->rig, MQT_C_KILL_MISSED) +
+			rig_counter(m->rig, MQT_C_SESSION_LOST_BY_KILL);
+
+	if (rig_n_misplaced > 0)
+		breaks(m, "I7: a session in two places");
+	if (rig_n_given < retained || (quiet && rig_n_given != retained))
+		breaks(m, "I7: a session that nobody holds");
+	/* one that was on its way when its owner was given up is told as lost with it */
+	if (lost < told || lost > told + killed)
+		breaks(m, "I7: a session lost without a word");
+	if (retained > m->rig->config.limits.max_retained + m->rig->config.limits.down_batch)
+		breaks(m, "more retained sessions than the limit");
+}
+
 static void
 check_step(struct model *m)
 {
 	struct mqt_event ev;
 
+	check_sessions(m, false);
 	check_conns(m);
 	check_tables(m);
 	while (rig_event(m->rig, &ev))
@@ -281,6 +328,7 @@ check_quiet(struct model *m)
 {
 	for (unsigned w = 0; w < N_OWNERS; w++) {
 		m->rig->owners[w].answer = RIG_ANSWER_OK;
+		m->rig->owners[w].end_answer = RIG_ANSWER_OK;
 		m->rig->owners[w].mute_grant = false;
 		atomic_store(&m->rig->owners[w].heartbeat_ns, 0); /* never stalled */
 	}
@@ -290,7 +338,11 @@ check_quiet(struct model *m)
 		rig_poll_all(m->rig);
 		rig_grace(m->rig);
 	}
+	rig_settle(m->rig); /* what still waited for room in a ring */
 	check_step(m);
+	check_sessions(m, true);
+	if (mqt_cm_retained_count(m->rig->cm) > m->rig->config.limits.max_retained)
+		breaks(m, "more retained sessions than the limit");
 	if (rig_busy(m->rig))
 		breaks(m, "locked for good");
 	if (m->commands_out > 0)
@@ -319,13 +371,21 @@ run(uint64_t seed, unsigned *step_no, uint64_t happened[MQT_C_N_COUNTERS])
 	/* the maps are too small on purpose in some schedules, the rings in others */
 	static const unsigned clients[] = { 64, 3, 2 };
 	static const unsigned rings[] = { 256, 2, 8 };
-	struct model m = { .seed = seed, .rng = seed };
+	static const uint32_t retained[] = { 64, 3, 1, 0 };
+	struct model m = { .seed = seed, .rng = seed, .lost_before = rig_n_lost };
 	const char *broken;
 
 	m.rig = rig_create((struct rig_params){
 			N_OWNERS, N_SLOTS, clients[rnd(&m, 3)], rings[rnd(&m, 3)] });
 	m.rig->config.limits.down_slice = 1 + (uint32_t)rnd(&m, 4);
 	m.rig->config.limits.down_batch = 1 + (uint32_t)rnd(&m, 8);
+	m.rig->config.limits.max_retained = retained[rnd(&m, 4)];
+	m.rig->config.listeners[0].session_expiry_v3_sec = 2;
+	/* the second listener has the settings of this schedule */
+	m.rig->config.listeners[1] = m.rig->config.listeners[0];
+	m.rig->config.listeners[1].policy = (uint8_t)rnd(&m, 2);
+	m.rig->config.listeners[1].bind_username = rnd(&m, 2);
+	m.rig->config.flap = (struct mqt_flap){ 3, 2, (uint32_t)rnd(&m, 2) };
 	for (m.step = 0; m.step < N_STEPS && !m.broken; m.step++) {
 		step(&m);
 		check_step(&m);
@@ -365,6 +425,21 @@ test_invariants_hold_in_random_schedules(void)
 		MQT_C_DOWN_UNKNOWN,
 		MQT_C_ORPHANED,
 		MQT_C_ADOPTED_BACK,
+		MQT_C_TAKEOVERS,
+		MQT_C_SESSION_CREATED,
+		MQT_C_SESSION_RESUMED,
+		MQT_C_SESSION_RETAINED,
+		MQT_C_SESSION_DISCARDED,
+		MQT_C_SESSION_EXPIRED,
+		MQT_C_SESSION_EVICTED,
+		MQT_C_SESSION_LOST_BY_BROKER,
+		MQT_C_SESSION_LEFT_BEHIND,
+		MQT_C_SESSION_ADOPTED,
+		MQT_C_SESSION_LOST_BY_KILL,
+		MQT_C_REFUSED_POLICY,
+		MQT_C_REFUSED_USERNAME,
+		MQT_C_REFUSED_FLAPPING,
+		MQT_C_FLAPPING,
 	};
 	uint64_t happened[MQT_C_N_COUNTERS] = { 0 };
 
