@@ -277,7 +277,7 @@ rig_create(struct rig_params p)
 		struct rig_owner *o = &rig->owners[w];
 
 		o->mailbox = mqt_mailbox_create(p.ring);
-		o->slots = aligned_alloc(64, p.n_slots * sizeof(*o->slots));
+		o->slots = aligned_alloc(64, RTE_ALIGN(p.n_slots * sizeof(*o->slots), 64));
 		o->n_slots = p.n_slots;
 		if (!o->mailbox || !o->slots)
 			abort();
