@@ -134,6 +134,7 @@ broker_subscription(struct sim_world *w, struct sim_flow *f, const struct mqt_mq
 		session_of(w, f)->topics |= bit;
 	else
 		session_of(w, f)->topics &= (uint8_t)~bit;
+	session_of(w, f)->unseen++;
 	sim_peer_write(p, ack, len);
 }
 
@@ -227,8 +228,11 @@ broker_session(struct sim_world *w, struct sim_flow *f, struct mqt_mqtt_connack 
 	struct sim_peer *p = &f->peer[SIM_BROKER];
 	bool found = s->survives && !p->clean && !(w->faults && sim_percent(&w->rng, 10));
 
-	if (!found)
+	if (!found) {
 		s->topics = 0;
+		s->unseen = 0;
+	}
+	s->last = f->index;
 	s->survives = p->survives;
 	a->session_present = found && p->version > 3;
 	f->fresh = p->clean || (p->version > 3 && !found);
@@ -307,6 +311,8 @@ client_read(struct sim_world *w, struct sim_flow *f)
 		p->parsed += h.len + h.remaining;
 		if (h.type == MQT_MQTT_DISCONNECT)
 			p->fin_queued = true;
+		if (h.type == MQT_MQTT_SUBACK || h.type == MQT_MQTT_UNSUBACK)
+			w->session[f->domain][f->broker][f->clientid].unseen--;
 	}
 	if (p->fin_in)
 		p->fin_queued = true;

@@ -132,6 +132,32 @@ check_maps(struct sim_world *w)
 		sim_fail(w, "R4", "a message that no state expects");
 }
 
+/* The tracker says itself that it does not, or no longer, know this session of a broker. */
+static void
+forget_session(struct sim_world *w, const struct mqt_event *ev)
+{
+	for (unsigned i = 0; i < SIM_FLOWS; i++) {
+		const struct sim_flow *f = &w->flow[i];
+
+		if (!mqt_endpoint_equal(&f->ep[SIM_CLIENT], &ev->peer))
+			continue;
+		for (unsigned id = 0; id < SIM_CLIENTIDS; id++)
+			if (strlen(sim_clientids[id]) == ev->clientid_len &&
+					memcmp(sim_clientids[id], ev->clientid, ev->clientid_len) ==
+							0)
+				w->session[f->domain][f->broker][id].exact = false;
+	}
+}
+
+/* Events after which a session of the broker may go on that the tracker has dropped. */
+static bool
+drops_session(enum mqt_event_type type)
+{
+	return type == MQT_EVENT_ADOPTED || type == MQT_EVENT_DISCARDED ||
+			type == MQT_EVENT_KICKED || type == MQT_EVENT_EXPIRED ||
+			type == MQT_EVENT_LOST_BY_KILL;
+}
+
 static void
 check_events(struct sim_world *w)
 {
@@ -155,6 +181,8 @@ check_events(struct sim_world *w)
 					ev.seq);
 		if ((ev.flags & (MQT_INFO_ANONYMOUS | MQT_INFO_ASSIGNED)) || ev.clientid_len > 7)
 			continue;
+		if (drops_session((enum mqt_event_type)ev.type))
+			forget_session(w, &ev);
 		digest = sim_tracker_digest(w, ev.domain, ev.clientid, ev.clientid_len);
 		k = key_of(w, &digest);
 		if (ev.type == MQT_EVENT_CONNECTED) {
@@ -249,6 +277,7 @@ row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rc
 static void
 note_release(struct sim_world *w, struct sim_flow *f)
 {
+	struct sim_session *s = &w->session[f->domain][f->broker][f->clientid];
 	const struct mqt_chan *c;
 
 	f->released = true;
@@ -259,7 +288,10 @@ note_release(struct sim_world *w, struct sim_flow *f)
 	mqt_rcu_read_unlock();
 	if (!f->tracked || f->anonymous)
 		return;
-	w->session[f->domain][f->broker][f->clientid].stale = f->stale && !f->fresh;
+	if (s->last == f->index)
+		s->stale = f->stale && !f->fresh;
+	if (f->fresh)
+		s->exact = true;
 	for (unsigned i = 0; i < SIM_FLOWS; i++) {
 		struct sim_flow *g = &w->flow[i];
 
@@ -322,7 +354,7 @@ alive(const struct sim_flow *f)
 
 /*
  * I7: the tracker knows of a session no subscription that the broker does not know of, and all of
- * one that began with this connection.
+ * one that it has followed from its begin, whoever has owned it meanwhile.
  */
 static void
 check_session(struct sim_world *w, const struct sim_flow *f, mqt_chan_id chan)
@@ -335,12 +367,24 @@ check_session(struct sim_world *w, const struct sim_flow *f, mqt_chan_id chan)
 		return;
 	if (!sim_tracker_inspect(w, chan, &topics))
 		topics = 0;
-	if ((topics & ~s->topics) || (f->fresh && topics != s->topics))
+	if ((topics & ~s->topics) || (s->exact && s->unseen == 0 && topics != s->topics))
 		sim_fail(w, "I7", "flow %u, %s: the tracker has topics %x, the broker %x", f->index,
 				sim_clientids[f->clientid], topics, s->topics);
 	w->stats.sessions++;
 	if (!f->fresh && topics != 0)
 		w->stats.resumed++;
+}
+
+/* R11: what was released without a row never gets one. */
+static void
+check_untracked(struct sim_world *w, const struct sim_flow *f)
+{
+	if (!same_incarnation(f) || !f->released || f->tracked)
+		return;
+	mqt_rcu_read_lock();
+	if (row_of(w, f))
+		sim_fail(w, "R11", "flow %u: its CONNACK left before it was granted", f->index);
+	mqt_rcu_read_unlock();
 }
 
 void
@@ -351,6 +395,7 @@ sim_check_quiet(struct sim_world *w)
 		const struct mqt_chan *c;
 		mqt_chan_id chan;
 
+		check_untracked(w, f);
 		if (!alive(f))
 			continue;
 		for (unsigned k = i + 1; k < SIM_FLOWS; k++)

@@ -287,9 +287,9 @@ finish(struct sim_world *w)
 			if (sim_percent(&w->rng, 70))
 				sim_peer_abort(w, &w->flow[i], (enum sim_end)end);
 	settle(w);
-	for (unsigned hour = 0; hour < 4; hour++)
-		for (unsigned i = 0; i < 3600; i++) {
-			w->now_ns += MQT_NS_PER_SEC;
+	for (unsigned hour = 0; hour < 6; hour++)
+		for (unsigned i = 0; i < 720; i++) {
+			w->now_ns += 5 * MQT_NS_PER_SEC;
 			settle_round(w);
 		}
 	settle(w);

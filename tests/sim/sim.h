@@ -148,8 +148,11 @@ struct sim_flow {
 
 /* A broker's session of a client id; topic k of them is one bit. */
 struct sim_session {
-	bool survives; /* a connection that resumes finds it */
-	bool stale;    /* a connection that the tracker did not admit has touched it */
+	bool survives;   /* a connection that resumes finds it */
+	bool stale;      /* a connection that the tracker did not admit has touched it */
+	bool exact;      /* the tracker has followed it from its begin */
+	unsigned last;   /* flow that began or resumed it last */
+	unsigned unseen; /* SUBACKs and UNSUBACKs on their way to the client */
 	uint8_t topics;
 };
 

@@ -67,6 +67,7 @@ configure(struct sim_world *w, struct mqt_config *cfg)
 		snprintf(l->name, sizeof(l->name), "listener%u", d);
 		l->domain = (uint16_t)d;
 		l->address.port = (uint16_t)(1883 + d);
+		l->session_expiry_v3_sec = 7200;
 		l->on_failure = w->seed % 16 < 8 || d == 0 ? MQT_FAIL_OPEN : MQT_FAIL_CLOSED;
 	}
 	cfg->limits.max_clients = 128;
