@@ -2,6 +2,8 @@
 #ifndef MQT_ANNOT_H
 #define MQT_ANNOT_H
 
+#include <stdint.h>
+
 /**
  * @file
  * Roles of threads as clang capabilities. A function that may run in one room only says so with
@@ -17,6 +19,17 @@
  * table escape the analysis: wrap each in a thin annotated function.
  * Source: https://clang.llvm.org/docs/ThreadSafetyAnalysis.html
  */
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MQT_TSAN 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define MQT_TSAN 1
+#endif
+#ifdef MQT_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
 
 #if defined(__clang__)
 #define MQT_ATTR(x) __attribute__((x))
@@ -53,6 +66,30 @@ static inline void mqt_role_control_assert(void) MQT_ASSERTS(mqt_role_control);
 static inline void
 mqt_role_control_assert(void)
 {
+}
+
+/*
+ * ThreadSanitizer does not see into libraries that were not built with it. These two tell it of an
+ * order that such a library guarantees: what came before mqt_tsan_release() of an address in one
+ * thread comes before what follows a later mqt_tsan_acquire() of it in another. NULL, or a build
+ * without ThreadSanitizer: nothing.
+ */
+static inline void
+mqt_tsan_release(const void *addr)
+{
+#ifdef MQT_TSAN
+	if (addr)
+		__tsan_release((void *)(uintptr_t)addr);
+#endif
+}
+
+static inline void
+mqt_tsan_acquire(const void *addr)
+{
+#ifdef MQT_TSAN
+	if (addr)
+		__tsan_acquire((void *)(uintptr_t)addr);
+#endif
 }
 
 #endif

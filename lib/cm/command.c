@@ -20,7 +20,9 @@
  *
  * Synchronisation: liburcu's wait-free concurrent queue: any number of threads enqueue, only the
  * control lcore dequeues, so it needs no lock (wfcqueue.h, "__cds_wfcq_dequeue_nonblocking").
- * An enqueue half done makes the queue look busy; the rest is taken in the next turn.
+ * An enqueue half done makes the queue look busy; the rest is taken in the next turn. That what the
+ * submitter wrote is seen by the control lcore is the queue's doing, which ThreadSanitizer is told,
+ * for it cannot see it.
  */
 
 #define COMMANDS_A_TURN 1024
@@ -38,6 +40,7 @@ mqt_cm_submit(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
 	cmd->n_outcomes = 0;
 	cmd->session = NULL;
 	cds_wfcq_node_init(&cmd->node);
+	mqt_tsan_release(cmd);
 	cds_wfcq_enqueue(&cm->cmd_head, &cm->cmd_tail, &cmd->node);
 }
 
@@ -51,7 +54,11 @@ take(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 	if (cmd)
 		return cmd;
 	node = __cds_wfcq_dequeue_nonblocking(&cm->cmd_head, &cm->cmd_tail);
-	return node && node != CDS_WFCQ_WOULDBLOCK ? cmd_of(node) : NULL;
+	if (!node || node == CDS_WFCQ_WOULDBLOCK)
+		return NULL;
+	cmd = cmd_of(node);
+	mqt_tsan_acquire(cmd);
+	return cmd;
 }
 
 static void

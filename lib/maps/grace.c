@@ -39,22 +39,7 @@
  * ThreadSanitizer does not see into liburcu. Tell it what a grace period is: all sections that
  * ended before it returned happen before what follows it.
  */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define GRACE_TSAN 1
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define GRACE_TSAN 1
-#endif
-#ifdef GRACE_TSAN
-#include <sanitizer/tsan_interface.h>
 static char tsan_section;
-#define TSAN_SECTION_END() __tsan_release(&tsan_section)
-#define TSAN_GRACE_END()   __tsan_acquire(&tsan_section)
-#else
-#define TSAN_SECTION_END() ((void)0)
-#define TSAN_GRACE_END()   ((void)0)
-#endif
 
 static _Thread_local unsigned section_depth;
 
@@ -86,7 +71,7 @@ mqt_rcu_read_unlock(void)
 {
 	if (--section_depth > 0)
 		return;
-	TSAN_SECTION_END();
+	mqt_tsan_release(&tsan_section);
 	urcu_qsbr_thread_offline();
 }
 
@@ -148,7 +133,7 @@ grace_run(struct grace *g)
 	uint64_t n = atomic_load_explicit(&g->retired, memory_order_acquire);
 
 	urcu_qsbr_synchronize_rcu();
-	TSAN_GRACE_END();
+	mqt_tsan_acquire(&tsan_section);
 	/* pairs with the acquire load in grace_completed() */
 	atomic_store_explicit(&g->completed, n, memory_order_release);
 }
