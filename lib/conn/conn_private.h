@@ -221,6 +221,7 @@ struct mqt_conns {
 
 	/* owner only */
 	uint64_t now_ns;
+	uint64_t open_ns; /* stamp of the last OPEN */
 	uint32_t now_ms;
 	bool added;       /* a flow was added in this burst */
 	uint32_t n_fresh; /* slots never used begin here */

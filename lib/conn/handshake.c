@@ -291,10 +291,13 @@ channel_open(struct mqt_conns *cs, struct conn *c, struct mqt_info *info)
 	struct mqt_msg msg = {
 		.type = MQT_MSG_OPEN,
 		.chan = conn_chan(cs, c),
-		.stamp_ns = cs->now_ns,
 		.info = info,
 	};
 
+	/* A burst has one time. In which order its CONNACKs came, the stamp must still tell: the
+	 * broker that sent them has ended all connections of a client id but the last. */
+	cs->open_ns = RTE_MAX(cs->now_ns, cs->open_ns + 1);
+	msg.stamp_ns = cs->open_ns;
 	c->expiry_sec = session_expiry(cs, info);
 	c->flags |= CONN_CHANNEL | (info->flags & MQT_INFO_HAS_WILL ? CONN_WILL : 0);
 	/* release: who learns of this channel by the message finds it live */

@@ -72,25 +72,26 @@ eventually() {
 	done
 }
 
-# Says why this machine cannot hold a laboratory; status 1 then.
-lab_possible() {
-	local why
+# Says why this machine cannot hold a laboratory; status 1 then. A shell of its own, which no
+# signal ends before what it tries is gone.
+lab_possible() (
+	trap '' HUP INT TERM
 	if [ "$(id -u)" != 0 ]; then
 		echo "needs root, for network namespaces: try again with sudo"
-		return 1
+		exit 1
 	fi
 	if ! why=$(ip netns add "$LAB-try" 2>&1); then
 		echo "cannot make a network namespace ($why): run on a host or in a container that may"
-		return 1
+		exit 1
 	fi
 	why=$(ip -n "$LAB-try" link add name try0 type veth peer name try1 2>&1)
-	local status=$?
+	status=$?
 	ip netns delete "$LAB-try"
 	if [ "$status" != 0 ]; then
 		echo "cannot make a veth pair in a namespace ($why): the kernel needs its module veth"
-		return 1
+		exit 1
 	fi
-}
+)
 
 # lab_up: namespaces, wires, addresses, brokers.
 lab_up() {

@@ -439,6 +439,36 @@ test_connack_waits_for_grant(void)
 	}
 }
 
+static void
+test_connacks_of_a_burst_have_stamps_in_their_order(void)
+{
+	struct flow f[3] = { flow_new(), flow_new(), flow_new() };
+	static const unsigned order[3] = { 2, 0, 1 }; /* not that of their slots */
+	uint64_t last = 0;
+	uint8_t buf[128];
+
+	world_begin();
+	for (unsigned i = 0; i < 3; i++) {
+		f[i].client_port = (uint16_t)(50000 + i);
+		tcp_open(&f[i]);
+		send_next(&f[i], CLIENT, ACK, buf, connect_packet(buf, sizeof(buf), 4, "same"));
+	}
+	w.batching = true;
+	for (unsigned i = 0; i < 3; i++)
+		send_next(&f[order[i]], BROKER, ACK, buf, connack_packet(buf, sizeof(buf), 4, 0));
+	batch_end();
+	for (unsigned i = 0; i < 3; i++) {
+		struct mqt_msg msg = next_message();
+
+		CHECK_EQ(msg.type, MQT_MSG_OPEN);
+		CHECK_EQ(msg.info->peer.port, f[order[i]].client_port);
+		CHECK(msg.stamp_ns > last);
+		last = msg.stamp_ns;
+		free(msg.info);
+	}
+	world_end();
+}
+
 /* Streams of both sides from handshake to PUBLISH, cut at one place each, or byte by byte. */
 static void
 stream_cut(const struct shape *shape, size_t cut)
@@ -2142,6 +2172,7 @@ main(void)
 	};
 	CU_TestInfo open[] = {
 		TEST(test_connack_waits_for_grant),
+		TEST(test_connacks_of_a_burst_have_stamps_in_their_order),
 		TEST(test_streams_cut_anywhere_mean_the_same),
 		TEST(test_what_is_not_mqtt_passes_and_is_counted_by_kind),
 		TEST(test_refusing_connack_passes_without_a_channel),
