@@ -197,10 +197,12 @@ check_events(struct sim_world *w)
 						"%" PRIx64 " disconnected, connected was %" PRIx64,
 						ev.chan, k->connected);
 			k->connected = MQT_CHAN_NONE;
-			if (ev.reason != MQT_REASON_DISCARDED && ev.reason != MQT_REASON_KILLED &&
-					ev.chan == k->live)
+			if (ev.reason != MQT_REASON_DISCARDED &&
+					ev.reason != MQT_REASON_TAKEN_OVER &&
+					ev.reason != MQT_REASON_KILLED && ev.chan == k->live)
 				k->live = MQT_CHAN_NONE; /* it went by itself */
-		} else if (ev.type == MQT_EVENT_DISCARDED && ev.other && ev.chan == k->live) {
+		} else if ((ev.type == MQT_EVENT_DISCARDED || ev.type == MQT_EVENT_TAKENOVER) &&
+				ev.other && ev.chan == k->live) {
 			k->newcomer = ev.other;
 			k->discarded_stamp_ns = k->live_stamp_ns;
 		}
