@@ -311,7 +311,8 @@ client_read(struct sim_world *w, struct sim_flow *f)
 		p->parsed += h.len + h.remaining;
 		if (h.type == MQT_MQTT_DISCONNECT)
 			p->fin_queued = true;
-		if (h.type == MQT_MQTT_SUBACK || h.type == MQT_MQTT_UNSUBACK)
+		/* after its own FIN the session is closed for the tracker */
+		if ((h.type == MQT_MQTT_SUBACK || h.type == MQT_MQTT_UNSUBACK) && !p->fin_queued)
 			w->session[f->domain][f->broker][f->clientid].unseen--;
 	}
 	if (p->fin_in)
