@@ -19,6 +19,10 @@
 #define ANSWER_MS  30000
 #define READ_BYTES 65536
 
+/* Error codes of the daemon, see lib/ctl/README.md. */
+#define E_CLIENT  (-32001)
+#define E_CHANNEL (-32002)
+
 static enum status
 unreachable(const struct client *client, int err)
 {
@@ -119,8 +123,12 @@ static enum status
 refused(const json_t *error)
 {
 	const json_t *message = json_object_get(error, "message");
-	char *text = text_visible(json_string_value(message), json_string_length(message));
+	json_int_t code = json_integer_value(json_object_get(error, "code"));
+	char *text;
 
+	if (code == E_CLIENT || code == E_CHANNEL)
+		return STATUS_UNKNOWN;
+	text = text_visible(json_string_value(message), json_string_length(message));
 	fprintf(stderr, "mqtrackctl: %s\n", text);
 	free(text);
 	return STATUS_REFUSED;

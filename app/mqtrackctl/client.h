@@ -10,6 +10,7 @@ enum status {
 	STATUS_OK = 0,
 	STATUS_REFUSED = 1, /* refused, or an unknown client */
 	STATUS_USAGE = 2,   /* wrong usage, or the daemon cannot be reached */
+	STATUS_UNKNOWN = 3, /* of client_call() only: unknown client or channel, not said yet */
 };
 
 /** A connection to mqtrackd. */
@@ -29,7 +30,8 @@ void client_close(struct client *client);
  * Calls a method.
  * @param params taken; NULL: none.
  * @param result the caller's, on STATUS_OK.
- * @return STATUS_OK; STATUS_REFUSED or STATUS_USAGE having said why.
+ * @return STATUS_OK; STATUS_REFUSED or STATUS_USAGE having said why; STATUS_UNKNOWN, which the
+ * caller says, for it knows the id.
  */
 enum status client_call(struct client *client, const char *method, json_t *params, json_t **result);
 

@@ -12,12 +12,14 @@
 #include "text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <locale.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PAGE_MAX 1000 /* the most that clients.list gives at once */
 
@@ -99,12 +101,22 @@ unknown(const struct args *args)
 	return STATUS_REFUSED;
 }
 
+/* Ends the program where what it prints goes nowhere: one that follows or pages would go on in vain. */
+static void
+check_output(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return;
+	fprintf(stderr, "mqtrackctl: cannot write: %s\n", strerror(errno));
+	exit(STATUS_USAGE);
+}
+
 static void
 print_json(const json_t *json)
 {
 	text_print_json(json);
 	putchar('\n');
-	fflush(stdout);
+	check_output();
 }
 
 /* --- commands -------------------------------------------------------------------------------- */
@@ -129,6 +141,7 @@ listing_page(struct listing *listing, const json_t *clients)
 		text_print_json(json_array_get(clients, i));
 	}
 	listing->n += json_array_size(clients);
+	check_output();
 }
 
 static json_t *
@@ -190,6 +203,8 @@ run_show(struct client *client, const struct args *args)
 	size_t i;
 	enum status status = client_call(client, "clients.get", target_params(args), &result);
 
+	if (status == STATUS_UNKNOWN)
+		return unknown(args);
 	if (status != STATUS_OK)
 		return status;
 	if (args->json)
@@ -315,6 +330,7 @@ run_events(struct client *client, const struct args *args)
 			print_json(event);
 		else
 			print_event(&table, event);
+		check_output();
 		json_decref(message);
 	}
 	return STATUS_OK;
@@ -520,6 +536,7 @@ read_options(int argc, char **argv, struct args *args)
 			return usage_error("an argument is missing for", argv[optind - 1]);
 		if (letter == 'V') {
 			printf("mqtrackctl %s\n", MQT_VERSION);
+			check_output();
 			exit(STATUS_OK);
 		}
 		status = take_option(args, option_find(letter), optarg);
@@ -547,6 +564,14 @@ not_taken(const struct command *command, const char *option)
 	return STATUS_USAGE;
 }
 
+static bool
+is_hex(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len % 2 == 0 && strspn(text, "0123456789abcdefABCDEF") == len;
+}
+
 /* Whether options and operands are the command's. */
 static enum status
 check_args(const struct command *command, struct args *args, int n_operands, char **operands)
@@ -563,6 +588,10 @@ check_args(const struct command *command, struct args *args, int n_operands, cha
 		return usage_error("--channel goes without --domain and --hex", "");
 	if (args->given & OPT_CONNECTED && args->given & OPT_RETAINED)
 		return usage_error("--connected or --retained, not both", "");
+	if (command->operand && args->given & OPT_HEX && !is_hex(operands[0]))
+		return usage_error("not pairs of hexadecimal digits:", operands[0]);
+	if (args->given & OPT_HEX && args->clientid && !is_hex(args->clientid))
+		return usage_error("not pairs of hexadecimal digits:", args->clientid);
 	args->id = command->operand ? operands[0] : NULL;
 	return STATUS_OK;
 }
@@ -576,11 +605,21 @@ run(const struct command *command, const struct args *args)
 	if (status == STATUS_OK)
 		status = command->run(&client, args);
 	client_close(&client);
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		fprintf(stderr, "mqtrackctl: cannot write: %s\n", strerror(errno));
-		status = STATUS_USAGE;
-	}
 	return status;
+}
+
+/*
+ * A standard stream that is closed gets /dev/null, opened the wrong way around so that using it is
+ * an error: otherwise the control socket would take its number, and the output.
+ */
+static void
+open_closed_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+				open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			exit(STATUS_USAGE);
+	}
 }
 
 int
@@ -590,6 +629,7 @@ main(int argc, char **argv)
 	const struct command *command = NULL;
 	enum status status;
 
+	open_closed_streams();
 	setlocale(LC_CTYPE, "");
 	status = read_options(argc, argv, &args);
 	if (status == STATUS_OK && optind < argc) {
@@ -607,5 +647,6 @@ main(int argc, char **argv)
 			status = run(command, &args);
 	}
 	json_decref(args.types);
+	check_output();
 	return status;
 }

@@ -202,7 +202,6 @@ print_event(struct print_table *table, const json_t *event)
 
 	print_records(table, records);
 	json_decref(records);
-	fflush(stdout);
 }
 
 void

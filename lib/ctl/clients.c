@@ -204,6 +204,20 @@ read_state(struct ctl_call *call, const json_t *params, const char **state)
 }
 
 static bool
+read_transport(struct ctl_call *call, const json_t *params, const char **transport)
+{
+	if (!ctl_params_string(call, params, "transport", transport))
+		return false;
+	for (unsigned i = 0; *transport && i < MQT_N_TRANSPORTS; i++) {
+		if (strcmp(*transport, ctl_record_transport(i)) == 0)
+			return true;
+	}
+	if (*transport)
+		ctl_call_error(call, CTL_E_PARAMS, "unknown transport \"%.64s\"", *transport);
+	return !*transport;
+}
+
+static bool
 filter_read(struct ctl_call *call, const json_t *params, struct filter *f)
 {
 	*f = (struct filter){ .worker = UINT64_MAX };
@@ -214,7 +228,7 @@ filter_read(struct ctl_call *call, const json_t *params, struct filter *f)
 					&f->worker) &&
 			ctl_params_string(call, params, "broker", &f->broker) &&
 			ctl_params_string(call, params, "username", &f->username) &&
-			ctl_params_string(call, params, "transport", &f->transport) &&
+			read_transport(call, params, &f->transport) &&
 			read_state(call, params, &f->state) &&
 			ctl_params_clientid(call, params, &f->clientid);
 }

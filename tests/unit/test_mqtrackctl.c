@@ -41,6 +41,9 @@ append(char *text, int fd, bool *open)
 	*open = n > 0;
 }
 
+/* Where the program's standard output goes instead of run.out: a path, or "" for closed. */
+static const char *run_stdout;
+
 /* Runs the program in @p locale with --socket and these arguments; the tracker goes on meanwhile. */
 static void
 run_in(struct tracker *t, const char *locale, const char *const *args)
@@ -58,7 +61,12 @@ run_in(struct tracker *t, const char *locale, const char *const *args)
 	memset(&run, 0, sizeof(run));
 	CHECK(pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
 	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+	if (!run_stdout)
+		posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+	else if (run_stdout[0])
+		posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, run_stdout, O_WRONLY, 0);
+	else
+		posix_spawn_file_actions_addclose(&actions, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, err[1], STDERR_FILENO);
 	CHECK_EQ(posix_spawn(&pid, program, &actions, NULL, (char *const *)(uintptr_t)argv, env),
 			0);
@@ -127,6 +135,9 @@ static const struct {
 	{ "no id", { "show" }, "an ID is missing for \"show\"" },
 	{ "two ids", { "kick", "a", "b" }, "one operand too many: \"b\"" },
 	{ "an id for none", { "stats", "a" }, "one operand too many: \"a\"" },
+	{ "no hexadecimal", { "show", "-x", "zz" }, "hexadecimal digits: \"zz\"" },
+	{ "half a byte", { "kick", "--hex", "616" }, "hexadecimal digits: \"616\"" },
+	{ "no hexadecimal filter", { "clients", "-x", "-i", "zz" }, "digits: \"zz\"" },
 	{ "channel and domain", { "kick", "--channel", "--domain", "d", "x" }, "--channel" },
 };
 
@@ -321,11 +332,11 @@ test_show_tells_all_of_one_client(void)
 	json_decref(result);
 	RUN(&t, "show", "nobody");
 	CHECK_EQ(run.status, 1);
-	CHECK(has(run.err, "unknown client"));
+	CHECK(has(run.err, "unknown client \"nobody\""));
 	CHECK_STR(run.out, "");
 	RUN(&t, "show", "--channel", "00-00-000fff-000001");
 	CHECK_EQ(run.status, 1);
-	CHECK(has(run.err, "unknown channel"));
+	CHECK(has(run.err, "unknown channel \"00-00-000fff-000001\""));
 	RUN(&t, "show", "--channel", "nonsense");
 	CHECK_EQ(run.status, 1);
 	CHECK(has(run.err, "channel is an id like"));
@@ -641,6 +652,38 @@ test_events_follow_and_end(void)
 	tracker_stop(&t);
 }
 
+static void
+test_output_that_cannot_be_written_ends_it_with_2(void)
+{
+	static const struct {
+		const char *args[6];
+	} rows[] = {
+		{ { "events", "--since", "0" } },
+		{ { "events", "--since", "0", "--json" } },
+		{ { "clients" } },
+		{ { "clients", "--json" } },
+		{ { "info" } },
+		{ { "show", "a" } },
+		{ { "--help" } },
+		{ { "--version" } },
+	};
+	static const char *const streams[] = { "/dev/full", "" };
+	struct tracker t;
+
+	start(&t);
+	tracker_open_id(&t, "a");
+	for (size_t i = 0; i < N(rows) * N(streams); i++) {
+		check_row = rows[i / N(streams)].args[0];
+		run_stdout = streams[i % N(streams)];
+		run_in(&t, "C.UTF-8", rows[i / N(streams)].args);
+		CHECK_EQ(run.status, 2);
+		CHECK(has(run.err, "cannot write: "));
+	}
+	run_stdout = NULL;
+	check_row = "";
+	tracker_stop(&t);
+}
+
 static CU_TestInfo tests[] = {
 	{ "test_wrong_usage_is_2_and_says_what", test_wrong_usage_is_2_and_says_what },
 	{ "test_help_is_there_for_all_and_each", test_help_is_there_for_all_and_each },
@@ -660,6 +703,8 @@ static CU_TestInfo tests[] = {
 	{ "test_stats_workers_and_info_print_tables_and_json",
 			test_stats_workers_and_info_print_tables_and_json },
 	{ "test_events_follow_and_end", test_events_follow_and_end },
+	{ "test_output_that_cannot_be_written_ends_it_with_2",
+			test_output_that_cannot_be_written_ends_it_with_2 },
 	CU_TEST_INFO_NULL,
 };
 
