@@ -213,6 +213,8 @@ struct rig {
 	uint64_t event_cursor;
 	unsigned msg_no;
 	unsigned n_opens, n_conns;
+	bool forget; /* the older generations of a slot */
+	unsigned n_forgotten;
 	unsigned bad;       /* what a worker would never expect */
 	char story[512];    /* of rig_story() */
 	char registry[512]; /* calls of the registry, as "+A -A" */
@@ -412,6 +414,15 @@ rig_expiry(const struct rig *rig, const struct mqt_info *info)
 			: rig->config.listeners[info->listener].session_expiry_v3_sec;
 }
 
+static void
+rig_forget(struct rig *rig, struct rig_conn *conn)
+{
+	if (conn->n_refusals + conn->n_releases != 1 || conn->session)
+		rig->bad++;
+	rig->n_forgotten++;
+	free(conn);
+}
+
 /* Takes a slot whose last generation is over. NULL: none. */
 static struct rig_conn *
 rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
@@ -428,7 +439,7 @@ rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
 		conn = calloc(1, sizeof(*conn));
 		if (!conn)
 			abort();
-		conn->next = last;
+		conn->next = rig->forget ? NULL : last;
 		conn->id = mqt_chan_id_make(rig->config.node_id, w, slot,
 				last ? mqt_chan_id_gen_next(mqt_chan_id_gen(last->id)) : 1);
 		conn->stamp_ns = how->stamp_ns ? how->stamp_ns : rig->now_ns;
@@ -439,6 +450,8 @@ rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
 		conn->digest = conn->info->digest;
 		conn->expiry_sec = rig_expiry(rig, conn->info);
 		conn->session = how->session ? rig_session_new() : NULL;
+		if (last && rig->forget)
+			rig_forget(rig, last);
 		o->slots[slot].conn = conn;
 		atomic_store(&o->slots[slot].slot.word,
 				mqt_slot_word(mqt_chan_id_gen(conn->id), MQT_SLOT_LIVE));
@@ -948,7 +961,7 @@ rig_check_end(struct rig *rig)
 		}
 	}
 	CHECK(!rig_busy(rig));
-	CHECK_EQ(homes, rig->n_opens);
+	CHECK_EQ(homes + rig->n_forgotten, rig->n_opens);
 	CHECK_EQ(rig->bad, 0);
 	CHECK_EQ(rig_sizes(rig).channels, 0);
 	CHECK_EQ(rig_sizes(rig).clients, 0);
