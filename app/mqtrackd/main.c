@@ -347,6 +347,7 @@ ctl_start(struct daemon *d)
 		.cm = d->cm,
 		.events = d->events,
 		.workers = d->workers,
+		.port_ids = d->port_ids,
 	};
 	const char *path = d->config.control.socket;
 

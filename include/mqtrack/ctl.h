@@ -28,6 +28,7 @@ struct mqt_ctl_params {
 	struct mqt_cm *cm;
 	const struct mqt_event_ring *events;
 	const struct mqt_workers *workers; /* may be NULL (tests): workers.list is empty */
+	const uint16_t *port_ids; /* DPDK's, 2 * n_pairs, as the workers'; may be NULL (tests) */
 };
 
 /**

@@ -32,6 +32,18 @@ int mqt_port_start(uint16_t port_id, unsigned n_queues, struct rte_mempool *pool
 /** Stops and closes. */
 void mqt_port_stop(uint16_t port_id);
 
+enum mqt_port_link {
+	MQT_PORT_UP,
+	MQT_PORT_DOWN, /* no carrier, or its interface is down */
+	MQT_PORT_GONE, /* its device or interface no longer exists */
+};
+
+/** Asks driver and kernel. Context: a thread that may make system calls, between start and stop. */
+enum mqt_port_link mqt_port_link(uint16_t port_id);
+
+/** "up", "down", "gone". */
+const char *mqt_port_link_name(enum mqt_port_link link);
+
 /* --- workers --------------------------------------------------------------------------------- */
 
 struct mqt_worker;

@@ -39,7 +39,7 @@ static int
 wait_ms(const struct mqt_ctl *ctl, bool more)
 {
 	const struct ctl_conn *conn;
-	int ms = ctl->listen_paused ? CTL_POLL_MS : -1;
+	int ms = ctl->listen_paused ? CTL_POLL_MS : ctl_ports_count(ctl) ? CTL_PORTS_MS : -1;
 
 	if (more)
 		return 0;
@@ -147,6 +147,7 @@ server_run(void *arg)
 			else if (read(ctl->sink->eventfd, &wakeups, sizeof(wakeups)) < 0)
 				RTE_LOG(DEBUG, CTL, "eventfd: %s\n", strerror(errno));
 		}
+		ctl_ports_poll(ctl);
 		more = serve_turn(ctl);
 	}
 	mqt_rcu_unregister();

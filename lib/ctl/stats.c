@@ -264,7 +264,7 @@ void
 ctl_system_info(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { NULL };
-	const struct mqt_ctl *ctl = call->ctl;
+	struct mqt_ctl *ctl = call->ctl;
 	const struct mqt_config *cfg = ctl->p.config;
 	char at[RECORD_TIME_STRLEN];
 	uint64_t up = mqt_clock_mono(ctl->p.clock) - ctl->started_ns;
@@ -272,11 +272,11 @@ ctl_system_info(struct ctl_call *call, const json_t *params)
 	if (!ctl_params_check(call, params, allowed))
 		return;
 	ctl_call_result(call,
-			json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:i, s:s, s:o}", "version",
+			json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:i, s:s, s:o, s:o}", "version",
 					MQT_VERSION, "node", cfg->node, "node_id",
 					(int)cfg->node_id, "pid", (int)getpid(), "started_at",
 					ctl_record_time(ctl->started_wall_ns, at), "uptime_ms",
 					(json_int_t)(up / MQT_NS_PER_MS), "workers",
-					(int)n_workers(ctl), "dpdk", rte_version(), "config",
-					config_json(cfg)));
+					(int)n_workers(ctl), "dpdk", rte_version(), "ports",
+					ctl_ports_json(ctl), "config", config_json(cfg)));
 }

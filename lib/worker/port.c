@@ -4,9 +4,9 @@
  *
  * Life-cycle: start = check, configure, queues, MTU, promiscuous, start; what fails is said in the
  * log with what to do, and leaves the port as it was found (stopped). stop = stop and close.
- * A port whose device disappears is reported once; it then receives nothing and takes nothing.
+ * A port whose device disappears then receives nothing and takes nothing; mqt_port_link() tells.
  * Synchronisation: start and stop run before and after the workers. The removal event comes on
- * EAL's interrupt thread and only logs.
+ * EAL's interrupt thread and only sets a flag.
  * Sources: rule R19 (what enters must leave as it came: no merged, no unfinished segments);
  * netdevice(7), linux/ethtool.h for ports that are a kernel's interface.
  */
@@ -16,6 +16,8 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -53,15 +55,13 @@ port_name(uint16_t port_id, char buf[RTE_ETH_NAME_MAX_LEN])
 	return buf;
 }
 
+/* Which ports DPDK has reported as removed, by its port id. */
+static atomic_bool removed[RTE_MAX_ETHPORTS];
+
 static int
 on_removal(uint16_t port_id, enum rte_eth_event_type type, void *arg, void *ret_param)
 {
-	char name[RTE_ETH_NAME_MAX_LEN];
-
-	PORT_LOG(ERR,
-			"%s: the device has been removed; nothing passes this pair any more. "
-			"Restart when it is back\n",
-			port_name(port_id, name));
+	atomic_store_explicit(&removed[port_id], true, memory_order_relaxed);
 	return 0;
 }
 
@@ -140,6 +140,56 @@ ethtool_value(const struct rte_eth_dev_info *info, uint32_t cmd)
 	struct ifreq ifr = { .ifr_data = (void *)&value };
 
 	return ask_kernel(info, SIOCETHTOOL, &ifr) ? value.data : 0;
+}
+
+/* Drivers on top of a kernel's interface that call their link up whatever becomes of it. */
+static bool
+link_is_the_kernels(const struct rte_eth_dev_info *info)
+{
+	static const char *const drivers[] = { "net_af_packet", "net_af_xdp" };
+
+	for (unsigned i = 0; i < RTE_DIM(drivers); i++)
+		if (strcmp(info->driver_name, drivers[i]) == 0)
+			return info->if_index != 0;
+	return false;
+}
+
+static enum mqt_port_link
+kernel_link(const struct rte_eth_dev_info *info)
+{
+	const int up = IFF_UP | IFF_RUNNING;
+	struct ifreq ifr = { 0 };
+
+	if (!if_indextoname(info->if_index, ifr.ifr_name))
+		return MQT_PORT_GONE;
+	return ask_kernel(info, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & up) == up ? MQT_PORT_UP
+										  : MQT_PORT_DOWN;
+}
+
+enum mqt_port_link
+mqt_port_link(uint16_t port_id)
+{
+	struct rte_eth_dev_info info;
+	struct rte_eth_link link;
+
+	if (!rte_eth_dev_is_valid_port(port_id) || rte_eth_dev_is_removed(port_id) ||
+			atomic_load_explicit(&removed[port_id], memory_order_relaxed) ||
+			rte_eth_dev_info_get(port_id, &info) != 0)
+		return MQT_PORT_GONE;
+	if (link_is_the_kernels(&info))
+		return kernel_link(&info);
+	/* a driver that cannot tell has no link to lose */
+	return rte_eth_link_get_nowait(port_id, &link) != 0 || link.link_status == RTE_ETH_LINK_UP
+			? MQT_PORT_UP
+			: MQT_PORT_DOWN;
+}
+
+const char *
+mqt_port_link_name(enum mqt_port_link link)
+{
+	static const char *const names[] = { "up", "down", "gone" };
+
+	return names[link];
 }
 
 /* Packet sockets see what the kernel has merged: segments longer than any frame of this port. */
@@ -292,6 +342,7 @@ mqt_port_start(uint16_t port_id, unsigned n_queues, struct rte_mempool *pool)
 	ret = configure(port_id, name, n_queues, pool);
 	if (ret != 0)
 		return ret;
+	atomic_store_explicit(&removed[port_id], false, memory_order_relaxed);
 	ret = rte_eth_dev_callback_register(port_id, RTE_ETH_EVENT_INTR_RMV, on_removal, NULL);
 	if (ret != 0) {
 		PORT_LOG(ERR, "%s: no callback for its removal: %s\n", name, rte_strerror(-ret));

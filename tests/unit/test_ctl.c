@@ -1854,6 +1854,7 @@ test_info_tells_the_configuration(void)
 	CHECK_EQ(int_of(result, "pid"), getpid());
 	CHECK(int_of(result, "uptime_ms") >= 0);
 	CHECK(strncmp(text_of(result, "dpdk"), "DPDK", 4) == 0);
+	CHECK_EQ(n_items(result, "ports"), 0);
 	config = json_object_get(result, "config");
 	CHECK_EQ(n_items(config, "listeners"), 2);
 	CHECK_STR(text_of(item(config, "listeners", 0), "address"), "any");
