@@ -15,7 +15,7 @@ build() {
 	if [ ! -f "$dir/build.ninja" ]; then
 		CC=$compiler meson setup "$dir" "$MQT_TOP" "${options[@]}" >"$log" 2>&1 || status=$?
 	else
-		meson configure "$dir" "${options[@]}" >"$log" 2>&1 || status=$?
+		meson setup --reconfigure "$dir" "$MQT_TOP" "${options[@]}" >"$log" 2>&1 || status=$?
 	fi
 	if [ "$status" = 0 ]; then
 		ninja -C "$dir" "$@" >"$log" 2>&1 || status=$?
