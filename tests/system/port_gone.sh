@@ -20,7 +20,7 @@ expect_soon "with the port up again clients connect" \
 	cli timeout 2 mosquitto_pub -h "$NORTH" -i back -t t -m m
 
 expect "the port is shown as up" link 1 up
-expect "and said to be" says "its link is up again" 1
+expect "and said to be" says "ports[0].inside (net_af_packet1,iface=in0): its link is up again" 1
 
 ip -n "$LAB-brk" link delete b0
 cli timeout 2 mosquitto_pub -h "$NORTH" -i lost -t t -m m && fail "traffic through no port"
@@ -28,7 +28,7 @@ for _ in 1 2 3; do
 	expect "with the port gone it answers" ctl clients
 	sleep 0.3
 done
-expect "it says once that the port is gone" says "its device is gone" 1
+expect "it says once that the port is gone" says "ports[0].inside (net_af_packet1,iface=in0): its device is gone" 1
 expect "and shows it" link 1 gone
 expect "and kicks" eventually 5 ctl kick stays
 expect "it runs" kill -0 "$LAB_TRACKER"
