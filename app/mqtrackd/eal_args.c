@@ -9,6 +9,7 @@
 #include "devices.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -75,7 +76,7 @@ add(struct eal_args *args, const char *fmt, ...)
 	return 0;
 }
 
-static unsigned
+static uint64_t
 memory_mb(const struct mqt_config *cfg)
 {
 	const struct mqt_limits *limits = &cfg->limits;
@@ -86,7 +87,7 @@ memory_mb(const struct mqt_config *cfg)
 	bytes += (uint64_t)limits->max_retained * CLIENT_BYTES;
 	bytes += (uint64_t)limits->max_connections * CONNECTION_BYTES;
 	bytes += (uint64_t)limits->max_embryos * EMBRYO_BYTES;
-	return BASE_MB + (unsigned)(bytes >> 20);
+	return BASE_MB + (bytes >> 20);
 }
 
 static int
@@ -100,7 +101,8 @@ add_memory(struct eal_args *args, const struct mqt_config *cfg)
 	if (ret == 0)
 		ret = add(args, "-m");
 	if (ret == 0)
-		ret = add(args, "%u", memory_mb(cfg));
+		ret = add(args, "%" PRIu64, memory_mb(cfg));
+	args->memory_mb = memory_mb(cfg);
 	return ret;
 }
 

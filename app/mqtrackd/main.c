@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -113,6 +114,36 @@ remove_runtime_dir(void)
 		rmdir(runtime_dir);
 }
 
+/* What the kernel could give without swapping, in MiB; UINT64_MAX: it does not say. */
+static uint64_t
+memory_available_mb(void)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	uint64_t kb = 0, mb = UINT64_MAX;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kb) == 1)
+			mb = kb >> 10;
+	}
+	if (f)
+		fclose(f);
+	return mb;
+}
+
+/* Without huge pages memory is taken when it is touched: too much would be found out by a kill. */
+static int
+check_memory(const struct daemon *d)
+{
+	uint64_t available = memory_available_mb();
+
+	if (d->eal_args.memory_mb <= available)
+		return 0;
+	return complain("the configuration needs %" PRIu64 " MiB, %" PRIu64 " MiB are available: "
+			"lower 'mbufs' or 'limits'",
+			d->eal_args.memory_mb, available);
+}
+
 static int
 eal_start(struct daemon *d)
 {
@@ -122,6 +153,10 @@ eal_start(struct daemon *d)
 	ret = eal_args_make(&d->config, d->eal_argc, d->eal_argv, &d->eal_args);
 	if (ret != 0)
 		return complain("EAL options: %s", strerror(-ret));
+	if (check_memory(d) != 0) {
+		eal_args_free(&d->eal_args);
+		return -1;
+	}
 	atexit(remove_runtime_dir); /* first registered, last run */
 	rte_openlog_stream(stderr);
 	if (rte_eal_init(d->eal_args.argc, d->eal_args.argv) < 0) {

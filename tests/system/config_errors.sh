@@ -31,3 +31,11 @@ refused "a list" 'bad.yaml:' 's/.*/- x/'
 check "$LAB_DIR/absent.yaml"
 expect "no such file: refused" [ $? -ne 0 ]
 expect "and named" grep -q absent.yaml "$LAB_DIR/check.log"
+
+# Asked of EAL at start: all that 24 bits of packet buffers and slots could take.
+sed '$a mbufs: 16777216\nlimits:\n  max_connections: 16777215' "$LAB_DIR/good.yaml" >"$LAB_DIR/huge.yaml"
+if [ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -lt 56000 ]; then
+	timeout 10 "$MQT_BUILD/app/mqtrackd/mqtrackd" --config "$LAB_DIR/huge.yaml" >"$LAB_DIR/huge.log" 2>&1
+	expect "more than the memory there is: refused at start" [ $? = 1 ]
+	expect "with both numbers" grep -qE 'needs [0-9]+ MiB, [0-9]+ MiB are available' "$LAB_DIR/huge.log"
+fi
