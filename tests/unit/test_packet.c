@@ -196,7 +196,7 @@ frame_put_ipv6(struct frame *f, const struct spec *s, uint32_t tcp_len)
 {
 	unsigned ext_len = 8 + s->ext_words * 8u, n = 0;
 
-	while (s->extensions[n])
+	while (n < sizeof(s->extensions) && s->extensions[n])
 		n++;
 	put32(f, 0x60012345);
 	put16(f, n * ext_len + tcp_len);
