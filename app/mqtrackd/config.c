@@ -38,6 +38,7 @@
 	X(reorder_per_flow, 0, 1024)                                                               \
 	X(stepdown_local_ms, 1, 60000)                                                             \
 	X(opening_ms, 100, 600000)                                                                 \
+	X(contest_ms, 0, 5000)                                                                     \
 	X(stall_ms, 10, 600000)                                                                    \
 	X(handshake_ms, 100, 3600000)                                                              \
 	X(embryo_ms, 100, 600000)                                                                  \

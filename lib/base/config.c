@@ -42,6 +42,7 @@ mqt_config_init(struct mqt_config *cfg)
 			.reorder_per_flow = 16,
 			.stepdown_local_ms = 500,
 			.opening_ms = 20000,
+			.contest_ms = 50,
 			.stall_ms = 1000,
 			.handshake_ms = 60000,
 			.embryo_ms = 30000,

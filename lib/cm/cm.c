@@ -41,19 +41,21 @@
  * can keep the turn from ending. DOWNs and answers are applied as they are read; OPENs are noted,
  * sorted by stamp, and applied when all rings have been read (R2). Then limits, commands, and the
  * locks that anything of this touched. Last comes what may take its time, a slice of it: orphans,
- * sessions that expire, unregistering, what a grace period has freed. At most down_batch messages are taken in a turn
- * that is full of DOWNs, and each ring gets its share of them, so an OPEN waits for at most that.
+ * sessions that expire, unregistering, what a grace period has freed. At most down_batch messages
+ * are taken in a turn that is full of DOWNs, and each ring gets its share of them, so an OPEN waits
+ * for at most that.
  *
  * Control time. Limits count the time in which this lcore ran: a gap between two turns of more
  * than 100 ms (the machine was suspended, the lcore was preempted) counts nothing against anyone
  * (R7), for answers may have been lying in the rings all the while.
  *
  * Files: locker.c the client-id locks and what waits in them; open.c from OPEN to GRANT;
- * stepdown.c requests, kills; takeover.c begin and end; inherit.c what a newcomer does with the
- * sessions it finds; retained.c sessions without a connection; policy.c and flap.c what keeps a
- * newcomer out; down.c the end of channels; command.c kick and discard from other threads;
- * inspect.c copies of sessions; orphan.c stalled workers; channel.c one channel in and out of the
- * maps, events; note.c what is outstanding; query.c all that others may read; pool.c memory.
+ * contest.c newcomers between whom their broker decides; stepdown.c requests, kills; takeover.c
+ * begin and end; inherit.c what a newcomer does with the sessions it finds; retained.c sessions
+ * without a connection; policy.c and flap.c what keeps a newcomer out; down.c the end of channels;
+ * command.c kick and discard from other threads; inspect.c copies of sessions; orphan.c stalled
+ * workers; channel.c one channel in and out of the maps, events; note.c what is outstanding;
+ * query.c all that others may read; pool.c memory.
  *
  * Life-cycle: created before the lcores start, destroyed after they have stopped.
  *
@@ -120,6 +122,7 @@ mqt_cm_create(const struct mqt_cm_params *params)
 	}
 	cm_inspect_init(cm);
 	TAILQ_INIT(&cm->timed);
+	TAILQ_INIT(&cm->held);
 	TAILQ_INIT(&cm->runnable);
 	for (unsigned kind = 0; kind < CM_N_ROOMS; kind++)
 		TAILQ_INIT(&cm->for_room[kind]);
@@ -374,6 +377,7 @@ mqt_cm_turn(struct mqt_cm *cm)
 	work += expire(cm);
 	work += cm_inspect_expire(cm);
 	work += cm_orphan_turn(cm);
+	work += cm_contest_expire(cm);
 	cm_open_apply(cm);
 	work += cm_command_poll(cm);
 	run_locks(cm);

@@ -47,6 +47,7 @@ void cm_pool_put(struct cm_pool *pool, void *obj);
 enum cm_note_kind {
 	CM_NOTE_NONE = 0, /* nothing but, perhaps, await_down */
 	CM_NOTE_READ,     /* OPEN read in this turn, not yet applied */
+	CM_NOTE_HELD,     /* newcomer in a contest, unknown to its lock yet */
 	CM_NOTE_NEWCOMER, /* current or waiting newcomer of its lock, not registered */
 	CM_NOTE_GRANTED,  /* registered, GRANT posted, its answer awaited */
 	CM_NOTE_ASKED,    /* STEPDOWN posted, its answer awaited */
@@ -212,6 +213,7 @@ struct mqt_cm {
 	uint32_t n_reopened; /* channels removed outside the slice in this turn */
 	struct cm_notes notes;
 	struct cm_locks locks;
+	struct cm_note_queue held;  /* newcomers in a contest, in the order of due_ns */
 	struct cm_note_queue timed; /* in the order of due_ns, for there is one limit only */
 	struct cm_run_queue runnable;
 	struct cm_room_queue for_room[CM_N_ROOMS];
@@ -332,6 +334,8 @@ int cm_locks_init(struct cm_locks *locks, uint32_t n_buckets);
 void cm_locks_fini(struct cm_locks *locks);
 /* The lock of a client, made where nobody holds or awaits it. NULL: no memory. */
 struct cm_lock *cm_lock_get(struct mqt_cm *cm, const struct mqt_digest *digest);
+/* The same, NULL where there is none. */
+struct cm_lock *cm_lock_find(struct mqt_cm *cm, const struct mqt_digest *digest);
 /* Has the lock looked at when all messages of this turn have been applied. */
 void cm_lock_queue(struct mqt_cm *cm, struct cm_lock *lock);
 /* Serves a lock as far as it goes. */
@@ -342,6 +346,8 @@ void cm_lock_retire(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_ro
 /* open.c */
 void cm_open_read(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
 bool cm_open_space(struct mqt_cm *cm);
+/* A newcomer comes to its lock. */
+void cm_open_enter(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
 void cm_open_apply(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 void cm_open_answer(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
 void cm_open_died(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
@@ -353,6 +359,14 @@ void cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_r
 bool cm_open_room(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
 /* Serves those that wait for room, in order, while there is some. */
 unsigned cm_open_rooms(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+
+/* contest.c */
+/* Holds a newcomer whose rival its broker is about to close, or not it. */
+bool cm_contest_hold(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
+/* A held newcomer is gone. */
+void cm_contest_died(struct mqt_cm *cm, struct cm_note *note);
+/* Lets those in that have been held long enough. */
+unsigned cm_contest_expire(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
 /* stepdown.c */
 /* Asks all channels of the list that live, the newest by @p newest, the others to discard. Returns

@@ -122,7 +122,9 @@ cm_down(struct mqt_cm *cm, const struct mqt_msg *msg)
 	cm_count(cm, MQT_C_DOWN);
 	if (note && note->await_down) {
 		awaited(cm, note);
-	} else if (note && (note->kind == CM_NOTE_READ || note->kind == CM_NOTE_NEWCOMER)) {
+	} else if (note &&
+			(note->kind == CM_NOTE_READ || note->kind == CM_NOTE_HELD ||
+					note->kind == CM_NOTE_NEWCOMER)) {
 		cm_open_died(cm, note);
 	} else if (!row || !cm_row_up(row)) {
 		cm_count(cm, MQT_C_DOWN_UNKNOWN);

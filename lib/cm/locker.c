@@ -68,13 +68,21 @@ cm_locks_fini(struct cm_locks *locks)
 }
 
 struct cm_lock *
-cm_lock_get(struct mqt_cm *cm, const struct mqt_digest *digest)
+cm_lock_find(struct mqt_cm *cm, const struct mqt_digest *digest)
 {
-	struct cm_lock **bucket = bucket_of(&cm->locks, digest);
-	struct cm_lock *lock = *bucket;
+	struct cm_lock *lock = *bucket_of(&cm->locks, digest);
 
 	while (lock && !mqt_digest_equal(&lock->digest, digest))
 		lock = lock->next;
+	return lock;
+}
+
+struct cm_lock *
+cm_lock_get(struct mqt_cm *cm, const struct mqt_digest *digest)
+{
+	struct cm_lock **bucket = bucket_of(&cm->locks, digest);
+	struct cm_lock *lock = cm_lock_find(cm, digest);
+
 	if (lock)
 		return lock;
 	lock = cm_pool_get(&cm->locks.pool);

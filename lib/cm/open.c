@@ -187,9 +187,8 @@ newcomer_info(struct mqt_cm *cm, const struct cm_note *note) MQT_REQUIRES(mqt_ro
 	return note->info ? note->info : mqt_maps_get(cm->maps, note->chan)->info;
 }
 
-/* A newcomer comes to its lock. */
-static void
-enter(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control)
+void
+cm_open_enter(struct mqt_cm *cm, struct cm_note *note)
 {
 	struct cm_lock *lock = cm_lock_get(cm, &note->info->digest);
 	struct cm_other other = { MQT_CHAN_NONE, NULL };
@@ -230,8 +229,8 @@ cm_open_apply(struct mqt_cm *cm)
 
 		if (note->kind == CM_NOTE_DEAD)
 			cm_note_free(&cm->notes, note);
-		else
-			enter(cm, note);
+		else if (!cm_contest_hold(cm, note))
+			cm_open_enter(cm, note);
 	}
 	cm->n_opens = 0;
 }
@@ -564,6 +563,11 @@ cm_open_died(struct mqt_cm *cm, struct cm_note *note)
 	if (note->kind == CM_NOTE_READ) { /* still in cm->opens, which will free it */
 		cm_note_unlink(&cm->notes, note);
 		note->kind = CM_NOTE_DEAD;
+		return;
+	}
+	if (note->kind == CM_NOTE_HELD) {
+		cm_contest_died(cm, note);
+		newcomer_gone(cm, note);
 		return;
 	}
 	if (lock->waiter == note) {

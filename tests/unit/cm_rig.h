@@ -267,6 +267,7 @@ rig_create(struct rig_params p)
 	rig->config.limits.max_clients = p.max_clients;
 	rig->config.limits.stepdown_local_ms = 500;
 	rig->config.limits.stall_ms = 1000;
+	rig->config.limits.contest_ms = 0; /* the stamps decide at once; see test_cm_contest.c */
 	rig->now_ns = RIG_T0;
 	rig->clock = (struct mqt_clock){ rig_mono, rig_wall, rig };
 	if (mqt_hash_key_init(&rig->key) < 0)
