@@ -8,9 +8,10 @@
  * CONNECTING: the broker's segments go through the list of holds of its stream. AUTH passes; from
  * the first byte of what may be CONNACK on they stay there (R11). A refusal passes. A success
  * fixes what is known of the client (struct mqt_info), and OPEN gives it to the control lcore:
- * OPENING. GRANT releases the list in its order, with FIN and RST in their place. The handshake is
- * given back when the connection is CONNECTED and the broker has acknowledged CONNECT: until then
- * its bytes are kept, and a segment that repeats one of them with another content is dropped (I12).
+ * OPENING. GRANT releases the list in its order; a broker that closes the connection meanwhile ends
+ * the newcomer. The handshake is given back when the connection is CONNECTED and the broker has
+ * acknowledged CONNECT: until then its bytes are kept, and a segment that repeats one of them with
+ * another content is dropped (I12).
  *
  * What is not understood makes the flow opaque, or resets it where its listener fails closed.
  * A CONNECT is parsed when it is whole, and before that only as its length doubles, so that small
@@ -575,6 +576,43 @@ parked:
 	return true;
 }
 
+/*
+ * Whether the broker has ended the connection behind its CONNACK: a FIN or an exact RST that no
+ * gap parts from what is parked. MQT_REASON_NONE: it has not.
+ */
+static enum mqt_reason
+ended_behind(const struct mqt_conns *cs, const struct stream *s)
+{
+	uint32_t upto = s->next;
+
+	for (const struct hold *h = hold_at(cs, s->held); h; h = hold_at(cs, h->next)) {
+		if (mqt_seq_cmp(h->view.seq, upto) > 0)
+			break;
+		if (h->view.tcp_flags & MQT_TCP_RST && h->view.seq == upto)
+			return MQT_REASON_BROKER_RESET;
+		if (h->view.tcp_flags & MQT_TCP_FIN)
+			return MQT_REASON_BROKER_CLOSED;
+		if (mqt_seq_cmp(seg_end(&h->view), upto) > 0)
+			upto = seg_end(&h->view);
+	}
+	return MQT_REASON_NONE;
+}
+
+/*
+ * The broker has closed a connection that waits for its GRANT, mostly for a newer one of the same
+ * client id. There is nothing left to admit, and nobody is to be ended for it: the channel goes
+ * down at once, and its CONNACK never leaves.
+ */
+static void
+ended_by_broker(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	if (channel_down(cs, c, reason))
+		close_wire(cs, c, CLOSE_REFUSE);
+	else
+		close_wire(cs, c, CLOSE_RESET);
+}
+
 void
 handshake_release(struct mqt_conns *cs, struct conn *c)
 {
@@ -654,8 +692,16 @@ broker_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 			tcp_stream(cs, c, BROKER, p->m, v, p->port);
 		return;
 	}
-	if (park(cs, c, p) && c->state == MQT_CONN_CONNECTING)
+	if (!park(cs, c, p))
+		return;
+	if (c->state == MQT_CONN_CONNECTING)
 		read_reply(cs, c);
+	if (c->state == MQT_CONN_OPENING) {
+		enum mqt_reason reason = ended_behind(cs, s);
+
+		if (reason != MQT_REASON_NONE)
+			ended_by_broker(cs, c, reason);
+	}
 }
 
 /* Bytes that the receiver was not seen to have room for do not get by: it might have it (I12). */

@@ -881,12 +881,11 @@ test_what_follows_connack_is_parked_in_order(void)
 	send_at(&f, BROKER, ACK, s + (uint32_t)len, f.seq[CLIENT], buf, len);
 	send_at(&f, BROKER, ACK, s, f.seq[CLIENT], buf, len);
 	send_at(&f, BROKER, ACK, s, f.seq[CLIENT], buf, len); /* replaces */
-	send_at(&f, BROKER, FIN_ACK, s + 2 * (uint32_t)len, f.seq[CLIENT], NULL, 0);
 	CHECK_EQ(w.n_out, 0);
-	CHECK_EQ(COUNT(PARKED), 4);
+	CHECK_EQ(COUNT(PARKED), 3);
 	send_at(&f, BROKER, ACK, s + 3, f.seq[CLIENT], buf + 3, 2); /* is there already */
-	CHECK_EQ(COUNT(PARKED), 4);
-	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->parked), 4);
+	CHECK_EQ(COUNT(PARKED), 3);
+	CHECK_EQ(atomic_load(&mqt_conns_gauges(w.conns)->parked), 3);
 	buf[len - 1] ^= 1;
 	send_at(&f, BROKER, ACK, s, f.seq[CLIENT], buf, len);
 	CHECK_EQ(COUNT(CONFLICT), 1);
@@ -897,37 +896,49 @@ test_what_follows_connack_is_parked_in_order(void)
 	out_clear();
 	CHECK_NO_MESSAGE();
 	tell(&f, MQT_MSG_GRANT, 0);
-	CHECK_EQ(n_sent(0), 4);
+	CHECK_EQ(n_sent(0), 3);
 	CHECK_EQ(sent(0, 0)->v.seq, s - 4);
 	CHECK_EQ(sent(0, 1)->v.seq, s);
 	CHECK_EQ(sent(0, 2)->v.seq, s + (uint32_t)len);
-	CHECK_EQ(sent(0, 3)->v.tcp_flags, FIN_ACK);
 	CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
-	CHECK_DOWN(&f, MQT_REASON_BROKER_CLOSED);
 	CHECK_EQ(slot_counter(&f, MQT_SEND_MSG), 2);
-	release(&f);
 	world_end();
 }
 
 static void
-test_rst_behind_connack_keeps_its_place(void)
+test_broker_that_closes_behind_its_connack_ends_the_newcomer(void)
 {
-	struct flow f = flow_new();
+	static const struct {
+		const char *name;
+		unsigned flags;
+		enum mqt_reason reason;
+	} rows[] = {
+		{ "FIN", FIN_ACK, MQT_REASON_BROKER_CLOSED },
+		{ "RST", RST_ACK, MQT_REASON_BROKER_RESET },
+	};
 
-	world_begin();
-	tcp_open(&f);
-	mqtt_open(&f, "p");
-	out_clear();
-	send_next(&f, BROKER, RST_ACK, NULL, 0);
-	CHECK_EQ(w.n_out, 0);
-	tell(&f, MQT_MSG_GRANT, 0);
-	CHECK_EQ(n_sent(0), 2);
-	CHECK_EQ(sent(0, 1)->v.tcp_flags & MQT_TCP_RST, MQT_TCP_RST);
-	CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
-	CHECK_DOWN(&f, MQT_REASON_BROKER_RESET);
-	CHECK_EQ(in_state(MQT_CONN_RELEASING), 1);
-	release(&f);
-	world_end();
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		struct flow f = flow_new();
+		uint32_t s;
+
+		check_row = rows[i].name;
+		world_begin();
+		tcp_open(&f);
+		mqtt_open(&f, "p");
+		out_clear();
+		s = f.seq[BROKER];
+		send_at(&f, BROKER, rows[i].flags, s + 2, f.seq[CLIENT], NULL, 0);
+		CHECK_NO_MESSAGE(); /* behind a gap: it may never come to the client */
+		CHECK_EQ(w.n_out, 0);
+		send_at(&f, BROKER, ACK, s, f.seq[CLIENT], "\xd0\x00", 2);
+		CHECK_DOWN(&f, rows[i].reason);
+		CHECK_EQ(COUNT(INJECTED_CONNACK), 1); /* a refusal; the broker's never leaves */
+		tell(&f, MQT_MSG_GRANT, 0);
+		CHECK_EQ(next_message().type, MQT_MSG_RETURN);
+		release(&f);
+		world_end();
+	}
+	check_row = "";
 }
 
 static void
@@ -2187,7 +2198,7 @@ main(void)
 		TEST(test_wrong_checksum_and_window_have_no_effect_before_connack),
 		TEST(test_client_cannot_blind_the_tracker_by_false_acks),
 		TEST(test_what_follows_connack_is_parked_in_order),
-		TEST(test_rst_behind_connack_keeps_its_place),
+		TEST(test_broker_that_closes_behind_its_connack_ends_the_newcomer),
 		TEST(test_parking_is_bounded_by_flow_and_worker),
 		TEST(test_newcomer_that_dies_is_down_and_returns_its_grant),
 		TEST(test_client_that_half_closed_before_connack_ends_once_granted),
