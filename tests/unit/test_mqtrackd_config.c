@@ -118,8 +118,8 @@ test_every_key_is_read(void)
 			"flap: {takeovers: 3, within: 4, hold: 5}\n"
 			"control: {socket: /tmp/s, max_clients: 2, max_request: 2048,\n"
 			"  max_backlog: 8192}\n";
-	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 9, 100, 12, 11, 102, 103, 14, 15, 16, 17,
-		32, 0, 20, 21, 122 };
+	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 9, 100, 12, 11, 102, 103, 14, 15, 16,
+		17, 32, 0, 20, 21, 122 };
 	const uint32_t flap[] = { 3, 4, 5 };
 	static struct mqt_config cfg;
 	struct mqt_endpoint ep;
