@@ -303,6 +303,25 @@ test_what_is_no_flapping(void)
 	rig_check_end(rig);
 }
 
+/* The window slides: what was at the end of one counts at the beginning of the next. */
+static void
+test_flapping_is_seen_across_windows(void)
+{
+	struct rig *rig = rig_flap(0);
+
+	rig_connect(rig, 0, (struct rig_open){ .clientid = "a" });
+	rig_connect(rig, 1, (struct rig_open){ .clientid = "a" }); /* a window begins */
+	rig->now_ns += 9 * MQT_NS_PER_SEC;
+	rig_connect(rig, 0, (struct rig_open){ .clientid = "a" });
+	rig_connect(rig, 1, (struct rig_open){ .clientid = "a" });
+	rig->now_ns += MQT_NS_PER_SEC;
+	rig_connect(rig, 0, (struct rig_open){ .clientid = "a" });
+	CHECK_EQ(rig_counter(rig, MQT_C_FLAPPING), 0);
+	rig_connect(rig, 1, (struct rig_open){ .clientid = "a" });
+	CHECK_EQ(rig_counter(rig, MQT_C_FLAPPING), 1);
+	rig_check_end(rig);
+}
+
 static void
 test_flapping_client_is_held_down(void)
 {
@@ -375,6 +394,7 @@ inspect(struct rig *rig, mqt_chan_id chan)
 	cmd = (struct cmd){
 		.cmd = { .type = MQT_CM_INSPECT_CHAN, .chan = chan, .done = cmd_done }
 	};
+	cmd.cmd.session = (void *)&cmd; /* of the time before */
 	mqt_cm_submit(rig->cm, &cmd.cmd);
 	return &cmd;
 }
@@ -555,6 +575,7 @@ static CU_TestInfo flap_tests[] = {
 	{ "flapping_is_told_once_a_window_with_both_peers",
 			test_flapping_is_told_once_a_window_with_both_peers },
 	{ "what_is_no_flapping", test_what_is_no_flapping },
+	{ "flapping_is_seen_across_windows", test_flapping_is_seen_across_windows },
 	{ "flapping_client_is_held_down", test_flapping_client_is_held_down },
 	{ "more_flapping_ids_than_the_detector_remembers",
 			test_more_flapping_ids_than_the_detector_remembers },
