@@ -72,8 +72,7 @@ grant(struct mqt_cm *cm, struct cm_lock *lock, const struct cm_estate *estate)
 			lock->older != MQT_CHAN_NONE ? &other : NULL);
 	cm_post(cm, &msg);
 	cm_count(cm, MQT_C_GRANTS);
-	if (lock->older != MQT_CHAN_NONE)
-		cm_flap_seen(cm, lock);
+	cm_flap_opened(cm, lock);
 	note->info = NULL; /* the maps' now */
 	note->heir = estate->session != NULL;
 	note->kind = CM_NOTE_GRANTED;

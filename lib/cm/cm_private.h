@@ -461,8 +461,10 @@ enum mqt_reason cm_policy(struct mqt_cm *cm, const struct cm_lock *lock,
 /* flap.c */
 int cm_flaps_init(struct cm_flaps *flaps, const struct mqt_config *config);
 void cm_flaps_fini(struct cm_flaps *flaps);
-/* A newcomer has taken a living channel's place. */
-void cm_flap_seen(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* A newcomer is granted; perhaps it takes another's place. */
+void cm_flap_opened(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* A channel has been closed by its broker; perhaps for a newcomer. */
+void cm_flap_closed(struct mqt_cm *cm, const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
 /* Whether the client is held down now. */
 bool cm_flap_held(const struct mqt_cm *cm, const struct mqt_digest *digest);
 
