@@ -56,7 +56,7 @@ struct mqt_cm_params {
 struct mqt_cm *mqt_cm_create(const struct mqt_cm_params *params);
 
 /**
- * Accepts NULL. Infos still held are freed. Commands not done yet are given back through done(),
+ * Accepts NULL. Infos and sessions still held are freed. Commands not done yet are given back through done(),
  * from here, with the outcomes known so far (-EINPROGRESS: not known): no submitter waits for ever
  * or leaks. OPENs that nobody has read are dropped, so the mailboxes must still be there.
  * Context: no lcore runs any more, nobody submits.
@@ -108,7 +108,11 @@ enum mqt_cm_cmd_type {
 /** What became of one channel. */
 struct mqt_cm_outcome {
 	mqt_chan_id chan;
-	/** 0: stepped down; -ENOENT: already gone; -ETIMEDOUT: killed; -ENOMEM: not asked. */
+	/**
+	 * 0: stepped down; -ENOENT: already gone; -ETIMEDOUT: killed; -ENOMEM: not asked.
+	 * INSPECT_CHAN: 0, with or without a session; -ENOENT: it is ending; -ETIMEDOUT: its owner
+	 * did not answer, and is left alone; -ENOMEM.
+	 */
 	int result;
 };
 
@@ -120,7 +124,7 @@ struct mqt_cm_cmd {
 	/* set by the submitter */
 	uint8_t type;             /* enum mqt_cm_cmd_type */
 	struct mqt_digest digest; /* KICK, DISCARD */
-	mqt_chan_id chan;         /* KICK_CHAN, DISCARD_CHAN */
+	mqt_chan_id chan;         /* KICK_CHAN, DISCARD_CHAN, INSPECT_CHAN */
 	/** Called once on the control lcore when all channels have stepped down; must not block. */
 	void (*done)(struct mqt_cm_cmd *cmd);
 	/* set by the manager before done() */

@@ -49,13 +49,14 @@
  * than 100 ms (the machine was suspended, the lcore was preempted) counts nothing against anyone
  * (R7), for answers may have been lying in the rings all the while.
  *
- * Files: locker.c the client-id locks and what waits in them; open.c from OPEN to GRANT;
- * contest.c newcomers between whom their broker decides; stepdown.c requests, kills; takeover.c
- * begin and end; inherit.c what a newcomer does with the sessions it finds; retained.c sessions
- * without a connection; policy.c and flap.c what keeps a newcomer out; down.c the end of channels;
- * command.c kick and discard from other threads; inspect.c copies of sessions; orphan.c stalled
- * workers; channel.c one channel in and out of the maps, events; note.c what is outstanding;
- * query.c all that others may read; pool.c memory.
+ * Files: locker.c the client-id locks and what waits in them; open.c from OPEN to being served;
+ * contest.c newcomers between whom their broker decides; room.c whether there is room; admit.c to
+ * GRANT and its answer; stepdown.c requests, kills; takeover.c begin and end; inherit.c what a
+ * newcomer does with the sessions it finds; retained.c sessions without a connection; policy.c and
+ * flap.c what keeps a newcomer out; down.c the end of channels; command.c kick and discard from
+ * other threads; inspect.c copies of sessions; orphan.c stalled workers; channel.c one channel in
+ * and out of the maps, events; note.c what is outstanding; query.c all that others may read; pool.c
+ * memory.
  *
  * Life-cycle: created before the lcores start, destroyed after they have stopped.
  *
@@ -386,7 +387,7 @@ mqt_cm_turn(struct mqt_cm *cm)
 	work += cm_down_slice(cm);
 	/* twice what can come in, so that what waits gets less */
 	work += cm_chan_reclaim(cm, 2 * (slice + cm->n_reopened));
-	work += cm_open_rooms(cm);
+	work += cm_room_serve(cm);
 	flush(cm);
 	if (work > 0)
 		cm_count(cm, MQT_C_TURNS);

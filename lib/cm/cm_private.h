@@ -344,6 +344,16 @@ void cm_lock_run(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_
 void cm_lock_retire(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
 
 /* open.c */
+/* The newcomer is one no more; its info is somebody else's. */
+void cm_open_gone(struct mqt_cm *cm, struct cm_note *note);
+/* The lock's newcomer is no more; whoever waits is next. */
+void cm_open_over(struct mqt_cm *cm, struct cm_lock *lock);
+/* Refuses the newcomer being served. @p other may be NULL. */
+void cm_open_refuse(struct mqt_cm *cm, struct cm_lock *lock, enum mqt_reason reason,
+		const struct cm_other *other) MQT_REQUIRES(mqt_role_control);
+/* Refuses a newcomer for a newer one. */
+void cm_open_supersede(struct mqt_cm *cm, struct cm_note *note, mqt_chan_id by,
+		const struct mqt_info *by_info) MQT_REQUIRES(mqt_role_control);
 void cm_open_read(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
 bool cm_open_space(struct mqt_cm *cm);
 /* A newcomer comes to its lock. */
@@ -357,8 +367,21 @@ void cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_rol
 void cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
 /* Returns false where there is no room yet. */
 bool cm_open_room(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+
+/* room.c */
+enum cm_room {
+	CM_ROOM_YES,
+	CM_ROOM_SOON, /* something is on its way out */
+	CM_ROOM_NO,
+};
+
+/* What a newcomer needs, with the older channels from @p head on, which may be NULL. */
+enum cm_room_kind cm_room_kind(const struct mqt_chan *head);
+/* Whether there is room; a retained session may have to make some. */
+enum cm_room cm_room_for(struct mqt_cm *cm, enum cm_room_kind kind) MQT_REQUIRES(mqt_role_control);
+void cm_room_wait(struct mqt_cm *cm, struct cm_lock *lock, enum cm_room_kind kind);
 /* Serves those that wait for room, in order, while there is some. */
-unsigned cm_open_rooms(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+unsigned cm_room_serve(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
 /* contest.c */
 /* Holds a newcomer whose rival its broker is about to close, or not it. */
@@ -452,8 +475,10 @@ enum mqt_reason cm_policy(struct mqt_cm *cm, const struct cm_lock *lock,
 /* flap.c */
 int cm_flaps_init(struct cm_flaps *flaps, const struct mqt_config *config);
 void cm_flaps_fini(struct cm_flaps *flaps);
-/* A newcomer has taken a living channel's place. */
-void cm_flap_seen(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* A newcomer is granted; perhaps it takes another's place. */
+void cm_flap_opened(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* A channel has been closed by its broker; perhaps for a newcomer. */
+void cm_flap_closed(struct mqt_cm *cm, const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
 /* Whether the client is held down now. */
 bool cm_flap_held(const struct mqt_cm *cm, const struct mqt_digest *digest);
 

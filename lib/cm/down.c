@@ -130,6 +130,8 @@ cm_down(struct mqt_cm *cm, const struct mqt_msg *msg)
 		cm_count(cm, MQT_C_DOWN_UNKNOWN);
 	} else {
 		cm_chan_down(cm, row, reason);
+		if (reason == MQT_REASON_BROKER_CLOSED || reason == MQT_REASON_BROKER_RESET)
+			cm_flap_closed(cm, row);
 		leave(cm, row, note, session, msg->stamp_ns);
 		return;
 	}

@@ -9,20 +9,23 @@
 /*
  * The flap detector: finds client ids that two devices share, each of which throws the other out.
  *
- * Counted is what happens to a client id when a newcomer takes the place of a living channel. The
- * count is over a window that slides: the takeovers since the window began, and of those of the
+ * Counted is what happens to a client id when a newcomer takes the place of a living channel. On one
+ * broker the tracker need not see it live: the broker closes the older connection, and answers the
+ * newer one next. So a connection that its broker has closed counts as living for NEAR_NS more,
+ * which is shorter than a client takes that connects again. The count is over a window that slides: the takeovers since the window began, and of those of the
  * window before it the share that is not yet too long ago. More than flap.takeovers of them are
  * told by an event with both peers and the count, once a window; and with flap.hold_sec the client
- * id is held down: newcomers are refused for so long, and the one that is there stays.
+ * id is held down: for so long newcomers are refused while one is there, and that one stays.
  *
  * Memory is bounded: sets of four entries, chosen by the digest, which is a keyed hash, so nobody
- * can choose who shares a set. In a full set the entry goes that has seen nothing for longest and is
- * not held; a client id that flaps is seen often, so it stays.
+ * can choose who shares a set. In a full set the entry goes that has counted nothing, else the one
+ * that has seen nothing for longest, but none that is held.
  *
  * Synchronisation: control lcore only.
  * Sources: FIELD.md, mistake 11.
  */
 
+#define NEAR_NS  (100 * MQT_NS_PER_MS)
 #define WAYS     4
 #define SETS_MIN 64u
 #define SETS_MAX 4096u
@@ -33,6 +36,9 @@ struct cm_flap_entry {
 	uint64_t seen_ns;
 	uint64_t told_ns; /* 0: never */
 	uint64_t held_until_ns;
+	uint64_t out_ns; /* when its broker closed the last connection; 0: it did not */
+	mqt_chan_id out; /* that one */
+	struct mqt_endpoint out_peer;
 	uint32_t n;      /* in the window */
 	uint32_t n_last; /* in the one before */
 };
@@ -79,6 +85,14 @@ find(const struct cm_flaps *flaps, const struct mqt_digest *digest)
 	return NULL;
 }
 
+static bool
+less_used(const struct cm_flap_entry *a, const struct cm_flap_entry *b)
+{
+	bool a_counts = a->n + a->n_last > 0, b_counts = b->n + b->n_last > 0;
+
+	return a_counts == b_counts ? a->seen_ns < b->seen_ns : b_counts;
+}
+
 /* The entry of a client, another's where the set is full. */
 static struct cm_flap_entry *
 make(struct mqt_cm *cm, const struct mqt_digest *digest)
@@ -89,9 +103,7 @@ make(struct mqt_cm *cm, const struct mqt_digest *digest)
 	if (e)
 		return e;
 	for (unsigned i = 0; i < WAYS; i++) {
-		bool held = set[i].held_until_ns > cm->now_ns;
-
-		if (!held && (!e || set[i].seen_ns < e->seen_ns))
+		if (set[i].held_until_ns <= cm->now_ns && (!e || less_used(&set[i], e)))
 			e = &set[i];
 	}
 	if (e)
@@ -119,20 +131,51 @@ slide(struct cm_flap_entry *e, uint64_t now_ns, uint64_t window)
 }
 
 void
-cm_flap_seen(struct mqt_cm *cm, const struct cm_lock *lock)
+cm_flap_closed(struct mqt_cm *cm, const struct mqt_chan *row)
+{
+	struct cm_flap_entry *e = cm->flaps.entries ? make(cm, &row->info->digest) : NULL;
+
+	if (!e)
+		return;
+	e->seen_ns = e->out_ns = cm->now_ns;
+	e->out = row->id;
+	e->out_peer = row->info->peer;
+}
+
+/* Whose place a newcomer takes. Returns false where nobody's. */
+static bool
+victim(struct mqt_cm *cm, const struct cm_lock *lock, struct cm_other *other)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_flap_entry *e;
+
+	if (lock->older != MQT_CHAN_NONE) {
+		*other = (struct cm_other){ lock->older, &lock->older_peer };
+		return true;
+	}
+	e = find(&cm->flaps, &lock->digest);
+	if (!e || e->out_ns == 0 || cm->now_ns - e->out_ns > NEAR_NS)
+		return false;
+	*other = (struct cm_other){ e->out, &e->out_peer };
+	return true;
+}
+
+void
+cm_flap_opened(struct mqt_cm *cm, const struct cm_lock *lock)
 {
 	const struct mqt_flap *limit = &cm->config->flap;
 	const struct cm_note *cur = lock->cur;
-	struct cm_other other = { lock->older, &lock->older_peer };
 	uint64_t window = window_ns(cm);
 	struct cm_flap_entry *e;
+	struct cm_other other;
 	uint32_t n;
 
-	if (!cm->flaps.entries)
+	if (!cm->flaps.entries || !victim(cm, lock, &other))
 		return;
 	e = make(cm, &lock->digest);
 	if (!e)
 		return;
+	e->out_ns = 0;
 	slide(e, cm->now_ns, window);
 	e->seen_ns = cm->now_ns;
 	e->n++;

@@ -18,6 +18,8 @@
  * A newcomer with session present where there is nothing to inherit has adopted a session whose
  * contents nobody saw; any other has a fresh one.
  *
+ * The rows of those that end are merely disconnected then; the lock removes them with the others.
+ *
  * Synchronisation: control lcore only.
  * Sources: invariant I7; MQTT 5.0 §3.2.2.1.1; MQTT 3.1.1 §3.2.2.2; emqx_cm:open_session.
  */
@@ -105,8 +107,6 @@ cm_inherit(struct mqt_cm *cm, struct cm_lock *lock, struct cm_estate *estate)
 			continue;
 		if (pass_over(cm, lock, row))
 			left = row;
-		else
-			lock->stepped = true;
 	}
 	if (left) {
 		tell(cm, lock, MQT_EVENT_LEFT_BEHIND, MQT_REASON_NONE, left);
@@ -115,7 +115,6 @@ cm_inherit(struct mqt_cm *cm, struct cm_lock *lock, struct cm_estate *estate)
 	if (heir) {
 		estate->due_ns = cm_retained_due(cm, heir);
 		estate->session = cm_retained_take(cm, heir);
-		lock->stepped = true;
 	}
 }
 

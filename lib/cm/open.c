@@ -6,7 +6,8 @@
 #include <rte_common.h>
 
 /*
- * Opening: from a parked CONNACK to its GRANT, or its refusal.
+ * Opening: from a parked CONNACK to its place at the head of its client's lock; refusals on the
+ * way. Admission, from there to GRANT and its answer, is admit.c.
  *
  * Life of a newcomer: cm_open_read() notes it when its OPEN is read; cm_open_apply(), when all
  * rings have been read, brings all newcomers of the turn to their locks in the order of their
@@ -16,28 +17,19 @@
  *	                   Is there room? Nobody is stepped down for a newcomer that then could not
  *	                   be registered: a row of the maps is set aside first. Then every older
  *	                   channel that lives is asked to step down.
- *	cm_open_stepped()  all have, or are killed (I4). If a newer one waits by now, this one is
- *	                   refused and the newer one profits. Otherwise: registered behind the older
- *	                   rows, these are removed, GRANT.
- *	cm_open_answer()   GRANTED or RETURN frees the lock (R4).
+ *	cm_open_stepped()  all have, or are killed (I4): admit.c
  *	cm_open_died()     its DOWN came before it was registered: the info goes home at once, the
  *	                   lock goes on. After it was registered it is a channel like all others.
- *	cm_open_timeout()  no room in time: refused. No answer to GRANT in time: killed.
- *
- * Room. A row is free when its grace period is over, and the channels are at most max_clients.
- * A newcomer with an older channel takes over its place. One without waits, within the limit, as
- * long as something is on its way out, and is refused where nothing is. Where the maps are full
- * to the last place an older row must go before the newcomer's comes; this is the one case in
- * which a reader can see no channel of the client for a moment (R9).
+ *	cm_open_timeout()  no room in time (room.c): refused.
  *
  * Synchronisation: control lcore only.
- * Sources: rules R2, R3, R4, R7, R9; invariants I1, I2, I4, I7.
+ * Sources: rules R2, R3, R7; invariants I2, I4.
  */
 
 /* --- the end of a newcomer --------------------------------------------------------------------- */
 
-static void
-newcomer_gone(struct mqt_cm *cm, struct cm_note *note)
+void
+cm_open_gone(struct mqt_cm *cm, struct cm_note *note)
 {
 	cm_note_untime(cm, note);
 	note->kind = CM_NOTE_NONE;
@@ -90,12 +82,12 @@ refuse(struct mqt_cm *cm, struct cm_note *note, enum mqt_reason reason,
 		const struct cm_other *other) MQT_REQUIRES(mqt_role_control)
 {
 	turn_away(cm, note->chan, note->info, reason, other);
-	newcomer_gone(cm, note);
+	cm_open_gone(cm, note);
 }
 
-static void
-supersede(struct mqt_cm *cm, struct cm_note *note, mqt_chan_id by, const struct mqt_info *by_info)
-		MQT_REQUIRES(mqt_role_control)
+void
+cm_open_supersede(struct mqt_cm *cm, struct cm_note *note, mqt_chan_id by,
+		const struct mqt_info *by_info)
 {
 	struct cm_other other = { .chan = by, .peer = &by_info->peer };
 
@@ -103,8 +95,8 @@ supersede(struct mqt_cm *cm, struct cm_note *note, mqt_chan_id by, const struct 
 }
 
 /* The lock's newcomer is no more; whoever waits is next. */
-static void
-cur_over(struct mqt_cm *cm, struct cm_lock *lock)
+void
+cm_open_over(struct mqt_cm *cm, struct cm_lock *lock)
 {
 	lock->cur = NULL;
 	if (lock->reserved) {
@@ -211,11 +203,11 @@ cm_open_enter(struct mqt_cm *cm, struct cm_note *note)
 	if (!rival && cur_lives(cm, lock))
 		rival = lock->cur;
 	if (rival && cm_older(note->stamp_ns, note->chan, rival->stamp_ns, rival->chan)) {
-		supersede(cm, note, rival->chan, newcomer_info(cm, rival));
+		cm_open_supersede(cm, note, rival->chan, newcomer_info(cm, rival));
 		return;
 	}
 	if (lock->waiter)
-		supersede(cm, lock->waiter, note->chan, note->info);
+		cm_open_supersede(cm, lock->waiter, note->chan, note->info);
 	lock->waiter = note;
 }
 
@@ -235,61 +227,7 @@ cm_open_apply(struct mqt_cm *cm)
 	cm->n_opens = 0;
 }
 
-/* --- room ---------------------------------------------------------------------------------------- */
-
-enum room {
-	ROOM_YES,
-	ROOM_SOON, /* something is on its way out */
-	ROOM_NO,
-};
-
-/* Whether there is room. A connection comes before a session: the next to expire makes way. */
-static enum room
-room_for(struct mqt_cm *cm, enum cm_room_kind kind) MQT_REQUIRES(mqt_role_control)
-{
-	struct mqt_maps_sizes sizes;
-	struct mqt_chan *evicted;
-
-	mqt_maps_sizes(cm->maps, &sizes);
-	if (sizes.free <= cm->reserved)
-		return sizes.retired > 0 ? ROOM_SOON : ROOM_NO;
-	if (kind != CM_ROOM_SWAP &&
-			sizes.channels - mqt_cm_retained_count(cm) >=
-					cm->config->limits.max_clients)
-		return cm_down_pending(cm) ? ROOM_SOON : ROOM_NO;
-	if (kind != CM_ROOM_NEW || sizes.channels < sizes.capacity)
-		return ROOM_YES;
-	if (cm_down_pending(cm))
-		return ROOM_SOON;
-	evicted = cm_retained_evict(cm);
-	if (evicted)
-		cm_down_push(cm, evicted->id);
-	return evicted ? ROOM_SOON : ROOM_NO;
-}
-
-static enum cm_room_kind
-room_kind(const struct mqt_chan *head)
-{
-	enum cm_room_kind kind = head ? CM_ROOM_BACK : CM_ROOM_NEW;
-
-	for (const struct mqt_chan *row = head; row; row = cm_row_next(row)) {
-		if (cm_row_state(row) != MQT_CHAN_RETAINED)
-			kind = CM_ROOM_SWAP;
-	}
-	return kind;
-}
-
-static void
-wait_for_room(struct mqt_cm *cm, struct cm_lock *lock, enum cm_room_kind kind)
-{
-	if (!lock->cur->timed)
-		cm_note_time(cm, lock->cur);
-	lock->state = CM_LOCK_ROOM;
-	lock->room = (uint8_t)kind;
-	TAILQ_INSERT_TAIL(&cm->for_room[kind], lock, by_room);
-}
-
-/* --- the steps ----------------------------------------------------------------------------------- */
+/* --- being served -------------------------------------------------------------------------------- */
 
 /*
  * Looks over the older channels.
@@ -326,12 +264,12 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 	return NULL;
 }
 
-static void
-refuse_cur(struct mqt_cm *cm, struct cm_lock *lock, enum mqt_reason reason,
-		const struct cm_other *other) MQT_REQUIRES(mqt_role_control)
+void
+cm_open_refuse(struct mqt_cm *cm, struct cm_lock *lock, enum mqt_reason reason,
+		const struct cm_other *other)
 {
 	refuse(cm, lock->cur, reason, other);
-	cur_over(cm, lock);
+	cm_open_over(cm, lock);
 }
 
 void
@@ -342,28 +280,28 @@ cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock)
 	enum mqt_stepdown newest = lock->cur->info->flags & MQT_INFO_CLEAN_START
 			? MQT_STEPDOWN_DISCARD
 			: MQT_STEPDOWN_TAKEOVER_BEGIN;
-	enum cm_room_kind kind = room_kind(head);
+	enum cm_room_kind kind = cm_room_kind(head);
 	struct cm_other other = { MQT_CHAN_NONE, NULL };
 	enum mqt_reason reason;
-	enum room room;
+	enum cm_room room;
 
 	if (newer) {
-		supersede(cm, lock->cur, newer->id, newer->info);
-		cur_over(cm, lock);
+		cm_open_supersede(cm, lock->cur, newer->id, newer->info);
+		cm_open_over(cm, lock);
 		return;
 	}
 	reason = cm_policy(cm, lock, lock->cur->info, &other);
 	if (reason != MQT_REASON_NONE) {
-		refuse_cur(cm, lock, reason, &other);
+		cm_open_refuse(cm, lock, reason, &other);
 		return;
 	}
-	room = room_for(cm, kind);
-	if (room == ROOM_NO) {
-		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL, NULL);
+	room = cm_room_for(cm, kind);
+	if (room == CM_ROOM_NO) {
+		cm_open_refuse(cm, lock, MQT_REASON_TABLE_FULL, NULL);
 		return;
 	}
-	if (room == ROOM_SOON) {
-		wait_for_room(cm, lock, kind);
+	if (room == CM_ROOM_SOON) {
+		cm_room_wait(cm, lock, kind);
 		return;
 	}
 	cm_note_untime(cm, lock->cur);
@@ -372,184 +310,21 @@ cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock)
 	lock->stepped = head != NULL; /* disconnected ones are finished with the others (R2) */
 	lock->state = CM_LOCK_STEPPING;
 	if (cm_stepdown_all(cm, lock, head, newest) < 0)
-		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL, NULL);
+		cm_open_refuse(cm, lock, MQT_REASON_TABLE_FULL, NULL);
 }
 
 bool
 cm_open_room(struct mqt_cm *cm, struct cm_lock *lock)
 {
 	if (lock->waiter) {
-		supersede(cm, lock->cur, lock->waiter->chan, lock->waiter->info);
-		cur_over(cm, lock);
+		cm_open_supersede(cm, lock->cur, lock->waiter->chan, lock->waiter->info);
+		cm_open_over(cm, lock);
 		return true;
 	}
 	TAILQ_REMOVE(&cm->for_room[lock->room], lock, by_room);
 	lock->state = CM_LOCK_IDLE;
 	cm_open_begin(cm, lock);
 	return lock->state != CM_LOCK_ROOM;
-}
-
-unsigned
-cm_open_rooms(struct mqt_cm *cm)
-{
-	unsigned n = 0;
-
-	for (unsigned kind = 0; kind < CM_N_ROOMS; kind++) {
-		struct cm_lock *lock;
-
-		while ((lock = TAILQ_FIRST(&cm->for_room[kind])) &&
-				room_for(cm, kind) != ROOM_SOON) {
-			cm_lock_run(cm, lock);
-			n++;
-		}
-	}
-	return n;
-}
-
-static bool
-rows_full(const struct mqt_cm *cm)
-{
-	struct mqt_maps_sizes sizes;
-
-	mqt_maps_sizes(cm->maps, &sizes);
-	return sizes.channels >= sizes.capacity;
-}
-
-/*
- * Registers the newcomer and removes its predecessors. Returns false where the maps refuse.
- * Sets @p estate to what it inherits.
- */
-static bool
-admit(struct mqt_cm *cm, struct cm_lock *lock, struct cm_estate *estate)
-		MQT_REQUIRES(mqt_role_control)
-{
-	struct cm_note *note = lock->cur;
-
-	cm_inherit(cm, lock, estate);
-	if (rows_full(cm) && lock->stepped)
-		cm_lock_retire(cm, lock);
-	if (rows_full(cm)) { /* its own was left behind on another broker */
-		struct mqt_chan *evicted = cm_retained_evict(cm);
-
-		if (evicted)
-			cm_chan_remove(cm, evicted);
-	}
-	if (!cm_chan_insert(cm, note->chan, note->info, note->stamp_ns, lock->epoch)) {
-		cm_inherit_undo(cm, estate);
-		return false;
-	}
-	if (lock->stepped)
-		cm_lock_retire(cm, lock);
-	cm_gauges_update(cm); /* one that took another's place is not one more */
-	return true;
-}
-
-static void
-grant(struct mqt_cm *cm, struct cm_lock *lock, const struct cm_estate *estate)
-		MQT_REQUIRES(mqt_role_control)
-{
-	struct cm_note *note = lock->cur;
-	struct mqt_msg msg = {
-		.type = MQT_MSG_GRANT,
-		.chan = note->chan,
-		.session = estate->session,
-	};
-	struct cm_other other = { .chan = lock->older, .peer = &lock->older_peer };
-
-	cm_inherit_announce(cm, lock, estate);
-	cm_announce(cm, MQT_EVENT_CONNECTED, MQT_REASON_NONE, note->chan, note->info, lock->epoch,
-			lock->older != MQT_CHAN_NONE ? &other : NULL);
-	cm_post(cm, &msg);
-	cm_count(cm, MQT_C_GRANTS);
-	if (lock->older != MQT_CHAN_NONE)
-		cm_flap_seen(cm, lock);
-	note->info = NULL; /* the maps' now */
-	note->heir = estate->session != NULL;
-	note->kind = CM_NOTE_GRANTED;
-	cm_note_time(cm, note);
-	lock->older = MQT_CHAN_NONE;
-	lock->epoch++; /* for whoever comes while the lock is held */
-	lock->state = CM_LOCK_GRANTING;
-}
-
-void
-cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock)
-{
-	struct cm_estate estate;
-
-	if (!lock->cur) {
-		cur_over(cm, lock);
-		return;
-	}
-	if (lock->waiter) {
-		supersede(cm, lock->cur, lock->waiter->chan, lock->waiter->info);
-		cur_over(cm, lock);
-		return;
-	}
-	cm->reserved--;
-	lock->reserved = false;
-	if (admit(cm, lock, &estate))
-		grant(cm, lock, &estate);
-	else /* the row was set aside, so this is the hash tables' own limit */
-		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL, NULL);
-}
-
-/* --- how it goes on ------------------------------------------------------------------------------- */
-
-/*
- * What is left of a newcomer that died between its grant and its answer: the session it should
- * have inherited, or one that it had made by then, or nothing.
- */
-static void
-bury(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row, struct mqt_session *inherited)
-		MQT_REQUIRES(mqt_role_control)
-{
-	struct mqt_session *own = note->session, *session = inherited ? inherited : own;
-	struct mqt_session_final final = { .expiry_sec = cm_expiry_sec(cm, row->info) };
-	uint64_t end_ns = own ? note->ended_ns : cm->now_ns;
-
-	note->session = NULL;
-	if (own)
-		mqt_session_final(own, &final);
-	else
-		mqt_cm_stats(cm, row->id, final.counter, NULL);
-	if (own != session)
-		cm_session_discard(cm, own);
-	if (session && final.expiry_sec > 0) {
-		mqt_session_set_final(session, &final);
-		if (cm_retain(cm, row, session, cm_expiry_due(end_ns, final.expiry_sec)))
-			return;
-	} else {
-		cm_session_discard(cm, session);
-	}
-	cm_down_push(cm, row->id);
-}
-
-void
-cm_open_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
-{
-	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
-	struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
-	struct cm_lock *lock;
-
-	if (!note || note->kind != CM_NOTE_GRANTED) {
-		cm_unasked(cm, msg);
-		return;
-	}
-	/* RETURN says that the newcomer is gone; then its DOWN came before */
-	if (msg->type == MQT_MSG_RETURN && row && cm_row_up(row)) {
-		cm_unexpected(cm, msg);
-		return;
-	}
-	cm_count(cm, msg->type == MQT_MSG_GRANTED ? MQT_C_GRANTED : MQT_C_RETURNED);
-	lock = note->lock;
-	if (row && !cm_row_up(row))
-		bury(cm, note, row, msg->session);
-	else
-		cm_session_discard(cm, msg->session);
-	newcomer_gone(cm, note);
-	cur_over(cm, lock);
-	cm_lock_queue(cm, lock);
 }
 
 void
@@ -567,7 +342,7 @@ cm_open_died(struct mqt_cm *cm, struct cm_note *note)
 	}
 	if (note->kind == CM_NOTE_HELD) {
 		cm_contest_died(cm, note);
-		newcomer_gone(cm, note);
+		cm_open_gone(cm, note);
 		return;
 	}
 	if (lock->waiter == note) {
@@ -575,47 +350,8 @@ cm_open_died(struct mqt_cm *cm, struct cm_note *note)
 	} else {
 		lock->cur = NULL;
 		if (lock->state == CM_LOCK_ROOM)
-			cur_over(cm, lock);
+			cm_open_over(cm, lock);
 	}
-	newcomer_gone(cm, note);
+	cm_open_gone(cm, note);
 	cm_lock_queue(cm, lock);
-}
-
-/* The session that its GRANT carried is where nobody answers. */
-static void
-lost_with(struct mqt_cm *cm, const struct cm_note *note, const struct mqt_chan *row)
-		MQT_REQUIRES(mqt_role_control)
-{
-	if (!note->heir)
-		return;
-	cm_count(cm, MQT_C_SESSION_LOST_BY_KILL);
-	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, row->info, row->epoch,
-			NULL);
-}
-
-void
-cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
-{
-	struct cm_lock *lock = note->lock;
-	struct mqt_chan *row = mqt_maps_get(cm->maps, note->chan);
-
-	cm_lock_queue(cm, lock);
-	if (note->kind == CM_NOTE_NEWCOMER) {
-		refuse_cur(cm, lock, MQT_REASON_TABLE_FULL, NULL);
-		return;
-	}
-	cm->owners[mqt_chan_id_worker(note->chan)].late++;
-	if (row && cm_row_up(row)) {
-		bool alive = cm_stepdown_kill(cm, note->chan);
-
-		note->await_down = true;
-		cm_chan_down(cm, row, alive ? MQT_REASON_KILLED : MQT_REASON_NONE);
-		lost_with(cm, note, row);
-		cm_chan_remove(cm, row);
-	} else if (row) {
-		lost_with(cm, note, row);
-		bury(cm, note, row, NULL);
-	}
-	newcomer_gone(cm, note);
-	cur_over(cm, lock);
 }

@@ -12,7 +12,8 @@
  *	               told as a security event; the holder is not touched.
  *	reject-new     a client id that is connected to another broker stays there. On one broker
  *	               the older connection is closed already when the newer CONNACK comes.
- *	flap hold      a client id that was taken over too often is left alone for a while (flap.c).
+ *	flap hold      a client id that was taken over too often is left alone for a while (flap.c):
+ *	               whoever is connected stays. Where nobody is, nobody is kept out.
  *
  * They are asked twice: when the newcomer comes to its client's lock, so that one who will be
  * refused supersedes nobody, and when it is served, for by then the client may be another's.
@@ -53,12 +54,15 @@ cm_policy(struct mqt_cm *cm, const struct cm_lock *lock, const struct mqt_info *
 		*other = (struct cm_other){ row->id, &row->info->peer };
 	if (row && listener->bind_username && !same_username(row->info, info))
 		return MQT_REASON_USERNAME_MISMATCH;
-	for (row = head; row && listener->policy == MQT_POLICY_REJECT_NEW; row = cm_row_next(row)) {
-		if (cm_row_state(row) != MQT_CHAN_CONNECTED ||
-				mqt_endpoint_equal(&row->info->broker, &info->broker))
+	for (row = head; row; row = cm_row_next(row)) {
+		if (cm_row_state(row) != MQT_CHAN_CONNECTED)
 			continue;
 		*other = (struct cm_other){ row->id, &row->info->peer };
-		return MQT_REASON_POLICY;
+		if (listener->policy == MQT_POLICY_REJECT_NEW &&
+				!mqt_endpoint_equal(&row->info->broker, &info->broker))
+			return MQT_REASON_POLICY;
+		if (cm_flap_held(cm, &lock->digest))
+			return MQT_REASON_FLAPPING;
 	}
-	return cm_flap_held(cm, &lock->digest) ? MQT_REASON_FLAPPING : MQT_REASON_NONE;
+	return MQT_REASON_NONE;
 }

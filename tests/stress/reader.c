@@ -199,12 +199,10 @@ page(struct state *t)
 	for (unsigned i = 0; i < n; i++)
 		check_same(t, &rows[i]);
 	mqt_rcu_read_unlock();
-	if (n > 0) {
-		unsigned i = (unsigned)(stress_random(&t->random) % n);
-
+	for (unsigned i = 0; i < n; i++)
 		check_traffic(t, rows[i].id);
-		remember(t, &rows[i]);
-	}
+	if (n > 0)
+		remember(t, &rows[stress_random(&t->random) % n]);
 	t->r->n_rows += n;
 	if (n < PAGE) {
 		t->pos = 0;
@@ -260,6 +258,8 @@ lookup_bulk(struct state *t)
 	}
 	mqt_rcu_read_lock();
 	mqt_maps_lookup_bulk(t->r->s->maps, digests, BULK, found);
+	if (t->n_pages % YIELD_EVERY == 1)
+		sched_yield(); /* heads are removed meanwhile: those behind them must be found */
 	for (unsigned i = 0; i < BULK; i++)
 		follow(t, clients[i], found[i]);
 	mqt_rcu_read_unlock();

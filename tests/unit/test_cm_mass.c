@@ -142,8 +142,8 @@ test_million_ids(void)
 			bytes = mallinfo2().uordblks;
 	}
 	/* what the million left behind is no more than what the first waves did; a sanitizer's
-	 * allocator tells nothing, and finds leaks itself */
-	CHECK(bytes == 0 || mallinfo2().uordblks < bytes + bytes / 10);
+	 * allocator tells 0, and finds leaks itself */
+	CHECK(mallinfo2().uordblks <= bytes + bytes / 10);
 	CHECK_EQ(rig_counter(rig, MQT_C_OPENS), 1000000);
 	CHECK_EQ(rig_counter(rig, MQT_C_GRANTED), 1000000);
 	CHECK_EQ(rig_counter(rig, MQT_C_RELEASED), 1000000);

@@ -303,6 +303,74 @@ test_what_is_no_flapping(void)
 	rig_check_end(rig);
 }
 
+/* On one broker the older connection is closed before the newer one's CONNACK. */
+static void
+test_flapping_on_one_broker(void)
+{
+	static const struct {
+		const char *name;
+		enum mqt_reason reason;
+		uint64_t ms;
+		unsigned n_told;
+	} rows[] = {
+		{ "closed for the newcomer", MQT_REASON_BROKER_CLOSED, 1, 1 },
+		{ "reset for the newcomer", MQT_REASON_BROKER_RESET, 1, 1 },
+		{ "came again", MQT_REASON_BROKER_CLOSED, 150, 0 },
+		{ "closed by the client", MQT_REASON_CLIENT_CLOSED, 1, 0 },
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		struct rig *rig = rig_flap(30);
+		struct rig_conn *last = rig_connect(rig, 0, (struct rig_open){ .clientid = "a" });
+		struct mqt_event ev;
+		unsigned n_told = 0;
+
+		check_row = rows[i].name;
+		for (unsigned n = 0; n < 5; n++) {
+			struct rig_conn *conn;
+
+			rig_close(rig, last);
+			rig_down(rig, last, rows[i].reason);
+			rig_settle(rig);
+			rig->now_ns += (rows[i].ms - 1) * RIG_MS;
+			conn = rig_connect(rig, n % 2, (struct rig_open){ .clientid = "a" });
+			CHECK_EQ(conn->n_grants, 1); /* nobody is there: not held down */
+			while (rig_event(rig, &ev)) {
+				if (ev.type != MQT_EVENT_FLAPPING)
+					continue;
+				n_told++;
+				CHECK_EQ(ev.count, 4);
+				CHECK_EQ(ev.chan, conn->id);
+				CHECK_EQ(ev.other, last->id);
+				CHECK_EQ(ev.other_peer.port, mqt_chan_id_slot(last->id) + 1024);
+			}
+			last = conn;
+		}
+		CHECK_EQ(n_told, rows[i].n_told);
+		rig_check_end(rig);
+	}
+	check_row = "";
+}
+
+/* The window slides: what was at the end of one counts at the beginning of the next. */
+static void
+test_flapping_is_seen_across_windows(void)
+{
+	struct rig *rig = rig_flap(0);
+
+	rig_connect(rig, 0, (struct rig_open){ .clientid = "a" });
+	rig_connect(rig, 1, (struct rig_open){ .clientid = "a" }); /* a window begins */
+	rig->now_ns += 9 * MQT_NS_PER_SEC;
+	rig_connect(rig, 0, (struct rig_open){ .clientid = "a" });
+	rig_connect(rig, 1, (struct rig_open){ .clientid = "a" });
+	rig->now_ns += MQT_NS_PER_SEC;
+	rig_connect(rig, 0, (struct rig_open){ .clientid = "a" });
+	CHECK_EQ(rig_counter(rig, MQT_C_FLAPPING), 0);
+	rig_connect(rig, 1, (struct rig_open){ .clientid = "a" });
+	CHECK_EQ(rig_counter(rig, MQT_C_FLAPPING), 1);
+	rig_check_end(rig);
+}
+
 static void
 test_flapping_client_is_held_down(void)
 {
@@ -375,6 +443,7 @@ inspect(struct rig *rig, mqt_chan_id chan)
 	cmd = (struct cmd){
 		.cmd = { .type = MQT_CM_INSPECT_CHAN, .chan = chan, .done = cmd_done }
 	};
+	cmd.cmd.session = (void *)&cmd; /* of the time before */
 	mqt_cm_submit(rig->cm, &cmd.cmd);
 	return &cmd;
 }
@@ -555,6 +624,8 @@ static CU_TestInfo flap_tests[] = {
 	{ "flapping_is_told_once_a_window_with_both_peers",
 			test_flapping_is_told_once_a_window_with_both_peers },
 	{ "what_is_no_flapping", test_what_is_no_flapping },
+	{ "flapping_on_one_broker", test_flapping_on_one_broker },
+	{ "flapping_is_seen_across_windows", test_flapping_is_seen_across_windows },
 	{ "flapping_client_is_held_down", test_flapping_client_is_held_down },
 	{ "more_flapping_ids_than_the_detector_remembers",
 			test_more_flapping_ids_than_the_detector_remembers },

@@ -2,6 +2,7 @@
 #include "cm_rig.h"
 
 #include <rte_common.h>
+#include <rte_errno.h>
 
 /*
  * Sessions at the channel manager: takeover, retained sessions, their expiry, what a newcomer does
@@ -57,6 +58,39 @@ retain(struct rig *rig, unsigned w, struct rig_open how)
 	rig_end(rig, conn);
 	rig_settle(rig);
 	return conn;
+}
+
+struct cmd {
+	struct mqt_cm_cmd cmd; /* first */
+	unsigned n_done;
+};
+
+static void
+cmd_done(struct mqt_cm_cmd *cmd)
+{
+	((struct cmd *)cmd)->n_done++;
+}
+
+/* The maps refuse so many insertions, as if two tables did not agree. */
+static unsigned refuse_inserts;
+
+struct mqt_chan *__real_mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id,
+		struct mqt_info *info, uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns,
+		uint64_t epoch);
+struct mqt_chan *__wrap_mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id,
+		struct mqt_info *info, uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns,
+		uint64_t epoch);
+
+struct mqt_chan *
+__wrap_mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info,
+		uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns, uint64_t epoch)
+{
+	if (refuse_inserts > 0) {
+		refuse_inserts--;
+		rte_errno = ENOSPC;
+		return NULL;
+	}
+	return __real_mqt_maps_insert(maps, id, info, stamp_ns, now_ns, wall_ns, epoch);
 }
 
 /* --- takeover --------------------------------------------------------------------------------- */
@@ -568,6 +602,71 @@ test_session_left_behind_by_a_takeover_is_found_on_its_broker(void)
 	rig_check_end(rig);
 }
 
+/* A session of expiry 0 is nothing to lose. */
+static void
+test_kill_of_a_channel_without_expiry_loses_no_session(void)
+{
+	struct rig *rig = rig_create(small);
+
+	rig_connect(rig, 0, but_expiry(first, 0));
+	rig_story(rig);
+	rig->owners[0].answer = RIG_ANSWER_ERROR;
+	rig_connect(rig, 1, but_present(again, false));
+	CHECK_STR(rig_story(rig), "-A1:killed dA1>B *B2 +B2>A");
+	CHECK_EQ(rig_counter(rig, MQT_C_SESSION_LOST_BY_KILL), 0);
+	rig_check_end(rig);
+}
+
+/* The maps refuse at the last moment: what the newcomer would have inherited is retained again. */
+static void
+test_newcomer_that_the_maps_refuse_leaves_the_session(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_conn *a = rig_connect(rig, 0, first), *b, *c;
+	struct mqt_session *session = a->session;
+
+	b = rig_open(rig, 1, again);
+	rig_turn(rig, 1);
+	rig_poll(rig, 0, 100);
+	rig_turn(rig, 1);
+	rig_poll(rig, 0, 100);
+	refuse_inserts = 1;
+	rig_turn(rig, 1);
+	CHECK_EQ(refuse_inserts, 0);
+	rig_settle(rig);
+	CHECK_EQ(b->reason, MQT_REASON_TABLE_FULL);
+	CHECK_EQ(rig_state(rig, a), MQT_CHAN_RETAINED);
+	CHECK_EQ(a->n_releases, 1);
+	c = rig_connect(rig, 1, again);
+	CHECK_EQ(c->n_resumes, 1);
+	CHECK(c->session == session);
+	rig_check_end(rig);
+}
+
+/* What is kept of a channel at its end: how long its session lives, and its traffic. */
+static void
+test_session_taken_over_carries_its_end(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_conn *a = rig_connect(rig, 0, first);
+	struct cmd cmd = { .cmd = { .type = MQT_CM_INSPECT_CHAN, .done = cmd_done } };
+	struct mqt_session_final final = { 0 };
+
+	mqt_slot_count(&rig_slot_of(rig, a->id)->slot, MQT_SEND_PKT, 5);
+	rig_connect(rig, 1, but_present(but_broker(again, 1), false));
+	cmd.cmd.chan = a->id;
+	mqt_cm_submit(rig->cm, &cmd.cmd);
+	rig_turn(rig, 1);
+	CHECK(cmd.cmd.session != NULL);
+	if (cmd.cmd.session)
+		mqt_session_final(cmd.cmd.session, &final);
+	CHECK_EQ(final.expiry_sec, 3600);
+	CHECK_EQ(final.counter[MQT_SEND_PKT], 5);
+	CHECK_EQ(final.counter[MQT_RECV_PKT], 0);
+	mqt_session_destroy(cmd.cmd.session);
+	rig_check_end(rig);
+}
+
 /* --- retained sessions ------------------------------------------------------------------------ */
 
 static void
@@ -794,6 +893,54 @@ test_sessions_expire_in_order_and_in_slices(void)
 	rig_check_end(rig);
 }
 
+/* Sessions come and go in the middle; those that stay expire each at its time. */
+static void
+test_each_session_expires_at_its_own_time(void)
+{
+	enum {
+		N = 200
+	};
+	struct rig *rig = rig_create((struct rig_params){ 1, N, 2 * N, 1024 });
+	struct cmd cmds[N] = { 0 };
+	uint32_t expiry_sec[N];
+	char id[N][8];
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(id[i], sizeof(id[i]), "c%u", i);
+		expiry_sec[i] = 1000 + i * 7919u % 1009;
+		rig_open(rig, 0,
+				(struct rig_open){
+						.clientid = id[i], .expiry_sec = expiry_sec[i] });
+	}
+	rig_settle(rig);
+	for (unsigned i = 0; i < N; i++)
+		rig_end(rig, rig->owners[0].slots[i].conn);
+	rig_turn(rig, 0);
+	for (unsigned i = 0; i < N; i++) {
+		if (i * 31 % 5 < 2)
+			continue;
+		cmds[i].cmd.type = MQT_CM_KICK_CHAN;
+		cmds[i].cmd.chan = rig->owners[0].slots[i].conn->id;
+		cmds[i].cmd.done = cmd_done;
+		expiry_sec[i] = 0;
+		mqt_cm_submit(rig->cm, &cmds[i].cmd);
+	}
+	rig_turn(rig, 0);
+	rig->now_ns += 999 * MQT_NS_PER_SEC;
+	for (uint32_t sec = 999; sec < 2100; sec++, rig->now_ns += MQT_NS_PER_SEC) {
+		rig_turn(rig, 0);
+		left = 0;
+		for (unsigned i = 0; i < N; i++)
+			left += expiry_sec[i] > sec;
+		CHECK_EQ(mqt_cm_retained_count(rig->cm), left);
+	}
+	CHECK_EQ(left, 0);
+	CHECK_EQ(rig_counter(rig, MQT_C_SESSION_EXPIRED), N * 2 / 5);
+	rig_poll_all(rig);
+	rig_check_end(rig);
+}
+
 static void
 test_limit_evicts_the_next_to_expire(void)
 {
@@ -884,17 +1031,6 @@ test_retained_sessions_take_no_connections_place(void)
 	CHECK_EQ(last->reason, MQT_REASON_TABLE_FULL);
 	CHECK_EQ(mqt_cm_retained_count(rig->cm), 4);
 	rig_check_end(rig);
-}
-
-struct cmd {
-	struct mqt_cm_cmd cmd; /* first */
-	unsigned n_done;
-};
-
-static void
-cmd_done(struct mqt_cm_cmd *cmd)
-{
-	((struct cmd *)cmd)->n_done++;
 }
 
 static void
@@ -1075,6 +1211,31 @@ test_storm_of_closed_does_not_hold_up_an_open(void)
 	rig_check_end(rig);
 }
 
+/* CLOSEDs count among what a turn may drain. */
+static void
+test_closed_are_drained_in_batches(void)
+{
+	struct rig *rig = rig_create((struct rig_params){ 1, 64, 64, 256 });
+
+	for (unsigned i = 0; i < 50; i++) {
+		char id[8];
+
+		snprintf(id, sizeof(id), "c%u", i);
+		rig_open(rig, 0, (struct rig_open){ .clientid = id, .expiry_sec = 9 });
+	}
+	rig_settle(rig);
+	rig->config.limits.down_batch = 8;
+	for (unsigned i = 0; i < 50; i++)
+		rig_end(rig, rig->owners[0].slots[i].conn);
+	for (unsigned n = 8; n < 50; n += 8) {
+		rig_turn(rig, 1);
+		CHECK_EQ(mqt_cm_retained_count(rig->cm), n);
+	}
+	rig_settle(rig);
+	CHECK_EQ(mqt_cm_retained_count(rig->cm), 50);
+	rig_check_end(rig);
+}
+
 static void
 test_walk_of_sessions(void)
 {
@@ -1132,6 +1293,11 @@ static CU_TestInfo takeover_tests[] = {
 			test_takeover_of_a_session_that_ends_with_its_connection },
 	{ "session_left_behind_by_a_takeover_is_found_on_its_broker",
 			test_session_left_behind_by_a_takeover_is_found_on_its_broker },
+	{ "kill_of_a_channel_without_expiry_loses_no_session",
+			test_kill_of_a_channel_without_expiry_loses_no_session },
+	{ "newcomer_that_the_maps_refuse_leaves_the_session",
+			test_newcomer_that_the_maps_refuse_leaves_the_session },
+	{ "session_taken_over_carries_its_end", test_session_taken_over_carries_its_end },
 	CU_TEST_INFO_NULL,
 };
 
@@ -1143,6 +1309,7 @@ static CU_TestInfo retained_tests[] = {
 	{ "session_expires_at_exactly_its_time", test_session_expires_at_exactly_its_time },
 	{ "expiry_of_3_x_is_the_listeners", test_expiry_of_3_x_is_the_listeners },
 	{ "sessions_expire_in_order_and_in_slices", test_sessions_expire_in_order_and_in_slices },
+	{ "each_session_expires_at_its_own_time", test_each_session_expires_at_its_own_time },
 	{ "limit_evicts_the_next_to_expire", test_limit_evicts_the_next_to_expire },
 	{ "takeover_works_where_nothing_is_retained",
 			test_takeover_works_where_nothing_is_retained },
@@ -1162,6 +1329,7 @@ static CU_TestInfo retained_tests[] = {
 	{ "destroy_frees_what_is_held", test_destroy_frees_what_is_held },
 	{ "storm_of_closed_does_not_hold_up_an_open",
 			test_storm_of_closed_does_not_hold_up_an_open },
+	{ "closed_are_drained_in_batches", test_closed_are_drained_in_batches },
 	{ "walk_of_sessions", test_walk_of_sessions },
 	CU_TEST_INFO_NULL,
 };

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cm_private.h"
+
+/*
+ * Admission: the older channels have stepped down, or are killed (I4).
+ *
+ *	cm_open_stepped()  if a newer one waits by now, this one is refused and the newer one profits.
+ *	                   Otherwise: registered behind the older rows, these are removed, GRANT,
+ *	                   which carries the session that it inherits (inherit.c).
+ *	cm_open_answer()   GRANTED or RETURN frees the lock (R4). RETURN says that it has died
+ *	                   meanwhile and brings the session back: it is retained by the newcomer's
+ *	                   row, which has been kept until now.
+ *	cm_open_timeout()  no answer to GRANT in time: killed, and the session is lost with it. (A
+ *	                   newcomer not granted yet waited for room: refused.)
+ *
+ * Synchronisation: control lcore only.
+ * Sources: rules R4, R7, R9; invariants I1, I2, I4, I7.
+ */
+
+static bool
+rows_full(const struct mqt_cm *cm)
+{
+	struct mqt_maps_sizes sizes;
+
+	mqt_maps_sizes(cm->maps, &sizes);
+	return sizes.channels >= sizes.capacity;
+}
+
+/*
+ * Registers the newcomer and removes its predecessors. Returns false where the maps refuse.
+ * Sets @p estate to what it inherits.
+ */
+static bool
+admit(struct mqt_cm *cm, struct cm_lock *lock, struct cm_estate *estate)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_note *note = lock->cur;
+
+	cm_inherit(cm, lock, estate);
+	if (rows_full(cm) && lock->stepped)
+		cm_lock_retire(cm, lock);
+	if (rows_full(cm)) { /* its own was left behind on another broker */
+		struct mqt_chan *evicted = cm_retained_evict(cm);
+
+		if (evicted)
+			cm_chan_remove(cm, evicted);
+	}
+	if (!cm_chan_insert(cm, note->chan, note->info, note->stamp_ns, lock->epoch)) {
+		cm_inherit_undo(cm, estate);
+		return false;
+	}
+	if (lock->stepped)
+		cm_lock_retire(cm, lock);
+	cm_gauges_update(cm); /* one that took another's place is not one more */
+	return true;
+}
+
+static void
+grant(struct mqt_cm *cm, struct cm_lock *lock, const struct cm_estate *estate)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_note *note = lock->cur;
+	struct mqt_msg msg = {
+		.type = MQT_MSG_GRANT,
+		.chan = note->chan,
+		.session = estate->session,
+	};
+	struct cm_other other = { .chan = lock->older, .peer = &lock->older_peer };
+
+	cm_inherit_announce(cm, lock, estate);
+	cm_announce(cm, MQT_EVENT_CONNECTED, MQT_REASON_NONE, note->chan, note->info, lock->epoch,
+			lock->older != MQT_CHAN_NONE ? &other : NULL);
+	cm_post(cm, &msg);
+	cm_count(cm, MQT_C_GRANTS);
+	cm_flap_opened(cm, lock);
+	note->info = NULL; /* the maps' now */
+	note->heir = estate->session != NULL;
+	note->kind = CM_NOTE_GRANTED;
+	cm_note_time(cm, note);
+	lock->older = MQT_CHAN_NONE;
+	lock->epoch++; /* for whoever comes while the lock is held */
+	lock->state = CM_LOCK_GRANTING;
+}
+
+void
+cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock)
+{
+	struct cm_estate estate;
+
+	if (!lock->cur) {
+		cm_open_over(cm, lock);
+		return;
+	}
+	if (lock->waiter) {
+		cm_open_supersede(cm, lock->cur, lock->waiter->chan, lock->waiter->info);
+		cm_open_over(cm, lock);
+		return;
+	}
+	cm->reserved--;
+	lock->reserved = false;
+	if (admit(cm, lock, &estate))
+		grant(cm, lock, &estate);
+	else /* the row was set aside, so this is the hash tables' own limit */
+		cm_open_refuse(cm, lock, MQT_REASON_TABLE_FULL, NULL);
+}
+
+/* --- the answer ---------------------------------------------------------------------------------- */
+
+/*
+ * What is left of a newcomer that died between its grant and its answer: the session it should
+ * have inherited, or one that it had made by then, or nothing.
+ */
+static void
+bury(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row, struct mqt_session *inherited)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct mqt_session *own = note->session, *session = inherited ? inherited : own;
+	struct mqt_session_final final = { .expiry_sec = cm_expiry_sec(cm, row->info) };
+	uint64_t end_ns = own ? note->ended_ns : cm->now_ns;
+
+	note->session = NULL;
+	if (own)
+		mqt_session_final(own, &final);
+	else
+		mqt_cm_stats(cm, row->id, final.counter, NULL);
+	if (own != session)
+		cm_session_discard(cm, own);
+	if (session && final.expiry_sec > 0) {
+		mqt_session_set_final(session, &final);
+		if (cm_retain(cm, row, session, cm_expiry_due(end_ns, final.expiry_sec)))
+			return;
+	} else {
+		cm_session_discard(cm, session);
+	}
+	cm_down_push(cm, row->id);
+}
+
+void
+cm_open_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
+{
+	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
+	struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
+	struct cm_lock *lock;
+
+	if (!note || note->kind != CM_NOTE_GRANTED) {
+		cm_unasked(cm, msg);
+		return;
+	}
+	/* RETURN says that the newcomer is gone; then its DOWN came before */
+	if (msg->type == MQT_MSG_RETURN && row && cm_row_up(row)) {
+		cm_unexpected(cm, msg);
+		return;
+	}
+	cm_count(cm, msg->type == MQT_MSG_GRANTED ? MQT_C_GRANTED : MQT_C_RETURNED);
+	lock = note->lock;
+	if (row && !cm_row_up(row))
+		bury(cm, note, row, msg->session);
+	else
+		cm_session_discard(cm, msg->session);
+	cm_open_gone(cm, note);
+	cm_open_over(cm, lock);
+	cm_lock_queue(cm, lock);
+}
+
+/* The session that its GRANT carried is where nobody answers. */
+static void
+lost_with(struct mqt_cm *cm, const struct cm_note *note, const struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control)
+{
+	if (!note->heir)
+		return;
+	cm_count(cm, MQT_C_SESSION_LOST_BY_KILL);
+	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, row->info, row->epoch,
+			NULL);
+}
+
+void
+cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
+{
+	struct cm_lock *lock = note->lock;
+	struct mqt_chan *row = mqt_maps_get(cm->maps, note->chan);
+
+	cm_lock_queue(cm, lock);
+	if (note->kind == CM_NOTE_NEWCOMER) {
+		cm_open_refuse(cm, lock, MQT_REASON_TABLE_FULL, NULL);
+		return;
+	}
+	cm->owners[mqt_chan_id_worker(note->chan)].late++;
+	if (row && cm_row_up(row)) {
+		bool alive = cm_stepdown_kill(cm, note->chan);
+
+		note->await_down = true;
+		cm_chan_down(cm, row, alive ? MQT_REASON_KILLED : MQT_REASON_NONE);
+		lost_with(cm, note, row);
+		cm_chan_remove(cm, row);
+	} else if (row) {
+		lost_with(cm, note, row);
+		bury(cm, note, row, NULL);
+	}
+	cm_open_gone(cm, note);
+	cm_open_over(cm, lock);
+}
