@@ -342,6 +342,8 @@ rig_init(struct rig *r)
 
 	mqt_config_init(&r->config);
 	r->config.limits.max_clients = r->n;
+	/* what is measured comes within a moment and from one broker: no waiting for it */
+	r->config.limits.contest_ms = 0;
 	if (rig_memory(r) != 0 || mqt_hash_key_init(&r->key) != 0)
 		return -1;
 	for (uint32_t i = 0; i < r->n; i++) {
