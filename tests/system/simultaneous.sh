@@ -5,7 +5,9 @@
 # lists the one that is left.
 . "$(dirname "$0")/prelude.sh"
 
-lab_tracker 2 || fail "no tracker"
+# Longer than a busy machine keeps a worker from its CPU.
+lab_tracker 2 'limits:
+  contest_ms: 400' || fail "no tracker"
 py <<'END' || fail "with simultaneous connections"
 from mqttraw import *
 import os, random
@@ -40,7 +42,7 @@ rounds = 0
 for hosts in ([NORTH], [NORTH, SOUTH]):
     for version in (V311, V5):
         for n in (2, 5, 20):
-            for i in range(10):
+            for i in range(4):
                 name = f"s{rounds}"
                 left = one_round(name, hosts, n, version)
                 if len(hosts) == 1:
