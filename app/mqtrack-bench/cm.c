@@ -285,11 +285,10 @@ run_kick(struct rig *r, struct bench_samples *s)
 
 			r->idle_kicks = kick->next;
 			kick->cmd = (struct mqt_cm_cmd){
-				.type = MQT_CM_KICK,
 				.digest = r->digests[r->order[posted++]],
 				.done = kicked,
 			};
-			mqt_cm_submit(r->cm, &kick->cmd);
+			mqt_cm_kick(r->cm, &kick->cmd);
 		}
 		turn(r);
 	}

@@ -27,8 +27,8 @@
  * alone, so tests drive it with fake owners and virtual time.
  *
  * Functions of the control role are called from the control lcore (or a test that is it);
- * commands come from any thread through mqt_cm_submit(); readers use the read functions inside
- * mqt_rcu_read sections.
+ * commands come from any thread, are queued, and answer through done(); readers use the read
+ * functions inside mqt_rcu_read sections.
  */
 
 struct mqt_cm;
@@ -97,45 +97,84 @@ int mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_c
 
 /* --- commands, from any thread ----------------------------------------------------------------- */
 
-enum mqt_cm_cmd_type {
-	MQT_CM_KICK, /* by client id: all its channels */
-	MQT_CM_DISCARD,
-	MQT_CM_KICK_CHAN, /* by channel id: exactly that one */
-	MQT_CM_DISCARD_CHAN,
-	MQT_CM_INSPECT_CHAN, /* a copy of the channel's session; takes no lock */
-};
-
 /** What became of one channel. */
 struct mqt_cm_outcome {
 	mqt_chan_id chan;
 	/**
-	 * 0: stepped down; -ENOENT: already gone; -ETIMEDOUT: killed; -ENOMEM: not asked.
-	 * INSPECT_CHAN: 0, with or without a session; -ENOENT: it is ending; -ETIMEDOUT: its owner
-	 * did not answer, and is left alone; -ENOMEM.
+	 * 0: stepped down; -ENOENT: already gone; -ETIMEDOUT: killed, for its owner did not answer
+	 * in time, or answered with an error; -ENOMEM: not asked, or no memory for its session.
 	 */
 	int result;
 };
 
 #define MQT_CM_MAX_OUTCOMES 16
 
-/** A command. Ownership: the submitter's storage, the manager's until done() is called. */
+/**
+ * A command: one of the functions below, and whom it means: one channel, where @p chan is set, or
+ * else a client id, by @p digest (see mqt_digest_client()), with all its channels.
+ * Ownership: the submitter's storage, the manager's until done() is called.
+ */
 struct mqt_cm_cmd {
-	struct cds_wfcq_node node; /* the manager's */
+	/* the manager's */
+	struct cds_wfcq_node node;
+	uint8_t type;
 	/* set by the submitter */
-	uint8_t type;             /* enum mqt_cm_cmd_type */
-	struct mqt_digest digest; /* KICK, DISCARD */
-	mqt_chan_id chan;         /* KICK_CHAN, DISCARD_CHAN, INSPECT_CHAN */
-	/** Called once on the control lcore when all channels have stepped down; must not block. */
+	mqt_chan_id chan;         /* MQT_CHAN_NONE: the channels of a client id */
+	struct mqt_digest digest; /* the client id */
+	/**
+	 * Called once on the control lcore, when all channels have stepped down, or in
+	 * mqt_cm_destroy(); must not block. A command never fails as a whole: what happened to
+	 * each channel is told in the outcomes.
+	 */
 	void (*done)(struct mqt_cm_cmd *cmd);
 	/* set by the manager before done() */
-	struct mqt_session *session; /* INSPECT_CHAN: a copy, the submitter's; NULL: none */
+	struct mqt_session *session; /* takeover, inspect: the submitter's from then on, or NULL */
+	mqt_chan_id taken;           /* takeover: whose session that is; MQT_CHAN_NONE: none */
 	unsigned n_channels;         /* found, 0: unknown client, which is no error */
 	unsigned n_outcomes;         /* min(n_channels, MQT_CM_MAX_OUTCOMES) */
 	struct mqt_cm_outcome outcomes[MQT_CM_MAX_OUTCOMES];
 };
 
-/** Submits a command: it takes the client id's lock like a newcomer. Context: any thread. */
-void mqt_cm_submit(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
+/**
+ * Closes the connections meant, and ends their sessions, by order of an administrator: an MQTT 5.0
+ * client reads 0x98. It takes the client id's lock like a newcomer. A session that waits for its
+ * client ends without anybody being asked. An owner that does not answer is not waited for beyond
+ * the limit: its channel is killed.
+ * Context: any thread, does not block. Reference: kick_session/1, kick_session/2.
+ */
+void mqt_cm_kick(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
+
+/**
+ * The same, as a newcomer with clean start does it: an MQTT 5.0 client reads 0x8E.
+ * Context: any thread, does not block. Reference: discard_session/1, discard_session/2.
+ */
+void mqt_cm_discard(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
+
+/**
+ * Takes the session out of the newest channel meant: of a connected one by takeover begin and
+ * takeover end, of a retained one at once. The channel is gone then: a resume that comes later
+ * finds no session here. Of a client id, older channels that are still connected are stale:
+ * discarded, and counted; sessions that it has on other brokers stay where they are, as with a
+ * resume. Where begin or end fails the channel is killed, and there is no session.
+ *
+ * The outcome of the channel is 0 exactly where its session is in cmd->session, with its pendings
+ * joined and its end set (mqt_session_final()); an expiry of 0 says that it would have ended with
+ * its connection. -ENOENT: it was gone, without a session that outlives it.
+ * Context: any thread, does not block.
+ * Ownership: the session has one owner, and from done() on that is the submitter, who ends it with
+ * mqt_session_destroy(). Until then it is the manager's, which destroys it where it is itself
+ * destroyed before.
+ * Reference: takeover_session/1, takeover_session/2, request_stepdown({takeover, 'end'}).
+ */
+void mqt_cm_takeover(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
+
+/**
+ * Brings a copy of the session of channel @p cmd->chan, which goes on. It takes no lock. Outcome 0:
+ * with or without a session; -ENOENT: it is ending; -ETIMEDOUT: its owner did not answer, and is
+ * left alone; -ENOMEM.
+ * Context: any thread, does not block. Ownership: the copy is the submitter's.
+ */
+void mqt_cm_inspect(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
 
 /* --- readers ------------------------------------------------------------------------------------ */
 

@@ -97,7 +97,7 @@
 	X(KILL_MISSED, "kills that came after the channel's own end")                              \
 	X(KICKED, "channels kicked")                                                               \
 	X(DISCARDED, "channels discarded")                                                         \
-	X(KICK_UNKNOWN, "kicks and discards of an unknown client")                                 \
+	X(KICK_UNKNOWN, "kicks, discards and takeovers of an unknown client")                      \
 	X(DUPLICATES, "breaches of one live channel a client id; stays 0")                         \
 	X(STALE_CHANNELS, "client ids found with more than one channel")                           \
 	X(DOWN, "DOWNs received")                                                                  \
@@ -110,6 +110,7 @@
 	X(EVENTS, "events written")                                                                \
 	X(TAKEOVERS, "sessions handed over by a living owner")                                     \
 	X(SESSION_RESUMED, "sessions inherited")                                                   \
+	X(SESSION_HANDED_OUT, "sessions taken over by command")                                    \
 	X(SESSION_RETAINED, "sessions kept after their connection")                                \
 	X(SESSION_DISCARDED, "sessions discarded")                                                 \
 	X(SESSION_EXPIRED, "retained sessions expired")                                            \

@@ -27,7 +27,7 @@ enum mqt_event_type {
 	MQT_EVENT_REFUSED,        /* reason: table full, ... */
 	MQT_EVENT_SUPERSEDED,     /* refused for a newer one */
 	MQT_EVENT_RESUMED,        /* inherits the session of other */
-	MQT_EVENT_TAKENOVER,      /* lost its session to other */
+	MQT_EVENT_TAKENOVER,      /* lost its session to other; without one: to a command */
 	MQT_EVENT_EXPIRED,        /* a retained session; reason: expired or evicted */
 	MQT_EVENT_LOST_BY_BROKER, /* session of other: the broker said that it has none */
 	MQT_EVENT_LEFT_BEHIND,    /* session of other: on another broker, where it stays */

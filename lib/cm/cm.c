@@ -53,8 +53,8 @@
  * contest.c newcomers between whom their broker decides; room.c whether there is room; admit.c to
  * GRANT and its answer; stepdown.c requests, kills; takeover.c begin and end; inherit.c what a
  * newcomer does with the sessions it finds; retained.c sessions without a connection; policy.c and
- * flap.c what keeps a newcomer out; down.c the end of channels; command.c kick and discard from
- * other threads; inspect.c copies of sessions; orphan.c stalled workers; channel.c one channel in
+ * flap.c what keeps a newcomer out; down.c the end of channels; command.c kick, discard and
+ * takeover from other threads; inspect.c copies of sessions; orphan.c stalled workers; channel.c one channel in
  * and out of the maps, events; note.c what is outstanding; query.c all that others may read; pool.c
  * memory.
  *

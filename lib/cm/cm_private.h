@@ -42,6 +42,15 @@ void cm_pool_fini(struct cm_pool *pool);
 void *cm_pool_get(struct cm_pool *pool);
 void cm_pool_put(struct cm_pool *pool, void *obj);
 
+/* --- command.c ------------------------------------------------------------------------------- */
+
+enum cm_cmd_type {
+	CM_CMD_KICK,
+	CM_CMD_DISCARD,
+	CM_CMD_TAKEOVER,
+	CM_CMD_INSPECT,
+};
+
 /* --- note.c: what is outstanding about a channel --------------------------------------------- */
 
 enum cm_note_kind {
@@ -344,6 +353,8 @@ void cm_lock_run(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_
 void cm_lock_retire(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
 
 /* open.c */
+/* Counts a client id that has more than one live channel. */
+void cm_open_stale(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 /* The newcomer is one no more; its info is somebody else's. */
 void cm_open_gone(struct mqt_cm *cm, struct cm_note *note);
 /* The lock's newcomer is no more; whoever waits is next. */
@@ -396,8 +407,8 @@ unsigned cm_contest_expire(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
  * how many it found, or -ENOMEM with nobody asked. */
 int cm_stepdown_all(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *head,
 		enum mqt_stepdown newest) MQT_REQUIRES(mqt_role_control);
-/* A living channel is asked, a retained session ends at once. Returns 1 where it was asked, 0 where
- * not, or -ENOMEM. */
+/* A living channel is asked, a retained session ends, or is taken, at once. Returns 1 where it was
+ * asked, 0 where not, or -ENOMEM. */
 int cm_stepdown_one(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
 		enum mqt_stepdown action) MQT_REQUIRES(mqt_role_control);
 void cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
@@ -415,8 +426,14 @@ void cm_stepdown_announce(struct mqt_cm *cm, const struct cm_lock *lock, enum mq
 		const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
 
 /* takeover.c */
-/* A step of a takeover has come to its end, or to nothing. @p row may be NULL. */
-void cm_takeover_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
+/* A step of a takeover has come to its end, or to nothing. @p row may be NULL. Returns the result
+ * to be told. */
+int cm_takeover_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control);
+/* Whether a channel may have a session to hand over. */
+bool cm_takeover_can(const struct mqt_cm *cm, const struct mqt_chan *row);
+/* Hands the session of a retained channel to the command being served. */
+void cm_takeover_retained(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row)
 		MQT_REQUIRES(mqt_role_control);
 
 /* inherit.c: what becomes of a client's sessions when a newcomer is admitted */

@@ -6,13 +6,14 @@
 #include <rte_common.h>
 
 /*
- * Commands: kick and discard, by client id or by channel id, and inspect (inspect.c), from any
- * thread.
+ * Commands: kick, discard and takeover, by client id or by channel id, and inspect (inspect.c), from
+ * any thread.
  *
- * Life of a command: mqt_cm_submit() puts it on a wait-free queue; the control lcore takes it off
- * in its next turn, finds its client's lock and lines it up there. When it is served, the channels
- * it means are asked to step down; when all have answered or are killed, done() gives it back. Of
- * retained channels the session ends without asking anybody. A
+ * Life of a command: mqt_cm_kick() and the others put it on a wait-free queue; the control lcore
+ * takes it off in its next turn, finds its client's lock and lines it up there. When it is served,
+ * the channels it means are asked to step down; when all have answered or are killed, done() gives
+ * it back. Of retained channels the session ends without asking anybody. A takeover takes the
+ * session of the newest channel (takeover.c); older ones that live are stale, and are discarded. A
  * command that means nobody is no error: it is done at once with no channels.
  *
  * A command by channel id takes the lock of that channel's client, like any other; when the
@@ -33,15 +34,41 @@ cmd_of(struct cds_wfcq_node *node)
 	return (struct mqt_cm_cmd *)((char *)node - offsetof(struct mqt_cm_cmd, node));
 }
 
-void
-mqt_cm_submit(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
+static void
+submit(struct mqt_cm *cm, struct mqt_cm_cmd *cmd, enum cm_cmd_type type)
 {
+	cmd->type = (uint8_t)type;
+	cmd->session = NULL;
+	cmd->taken = MQT_CHAN_NONE;
 	cmd->n_channels = 0;
 	cmd->n_outcomes = 0;
-	cmd->session = NULL;
 	cds_wfcq_node_init(&cmd->node);
 	mqt_tsan_release(cmd);
 	cds_wfcq_enqueue(&cm->cmd_head, &cm->cmd_tail, &cmd->node);
+}
+
+void
+mqt_cm_kick(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
+{
+	submit(cm, cmd, CM_CMD_KICK);
+}
+
+void
+mqt_cm_discard(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
+{
+	submit(cm, cmd, CM_CMD_DISCARD);
+}
+
+void
+mqt_cm_takeover(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
+{
+	submit(cm, cmd, CM_CMD_TAKEOVER);
+}
+
+void
+mqt_cm_inspect(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
+{
+	submit(cm, cmd, CM_CMD_INSPECT);
 }
 
 static struct mqt_cm_cmd *
@@ -75,7 +102,7 @@ client_of(struct mqt_cm *cm, const struct mqt_cm_cmd *cmd) MQT_REQUIRES(mqt_role
 {
 	const struct mqt_chan *row;
 
-	if (cmd->type == MQT_CM_KICK || cmd->type == MQT_CM_DISCARD)
+	if (cmd->chan == MQT_CHAN_NONE)
 		return &cmd->digest;
 	row = mqt_maps_get(cm->maps, cmd->chan);
 	return row ? &row->info->digest : NULL;
@@ -103,7 +130,7 @@ cm_command_poll(struct mqt_cm *cm)
 		struct cm_lock *lock;
 
 		n++;
-		if (cmd->type == MQT_CM_INSPECT_CHAN) {
+		if (cmd->type == CM_CMD_INSPECT) {
 			cm_inspect_begin(cm, cmd);
 			continue;
 		}
@@ -179,24 +206,62 @@ found_but(struct mqt_cm_cmd *cmd, mqt_chan_id chan, int result)
 		cm_command_outcome(cmd, outcome, result);
 }
 
+static bool
+means(const struct mqt_cm_cmd *cmd, const struct mqt_chan *row)
+{
+	return cmd->chan == MQT_CHAN_NONE || row->id == cmd->chan;
+}
+
+static void
+step_down(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row, enum mqt_stepdown action)
+		MQT_REQUIRES(mqt_role_control)
+{
+	if (cm_stepdown_one(cm, lock, row, action) < 0)
+		found_but(lock->cmd, row->id, -ENOMEM);
+}
+
+static void
+take_over(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *head)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct mqt_chan *newest = NULL;
+	unsigned n_stale = 0;
+
+	for (struct mqt_chan *row = head; row; row = cm_row_next(row)) {
+		if (means(lock->cmd, row) && cm_takeover_can(cm, row))
+			newest = row;
+	}
+	for (struct mqt_chan *row = head; row && row != newest; row = cm_row_next(row)) {
+		if (!means(lock->cmd, row) || !cm_row_up(row))
+			continue;
+		step_down(cm, lock, row, MQT_STEPDOWN_DISCARD);
+		n_stale++;
+	}
+	if (n_stale > 0)
+		cm_open_stale(cm);
+	if (newest)
+		step_down(cm, lock, newest, MQT_STEPDOWN_TAKEOVER_BEGIN);
+}
+
 void
 cm_command_begin(struct mqt_cm *cm, struct cm_lock *lock)
 {
 	struct mqt_cm_cmd *cmd = cmd_of(lock->cmd_head);
-	bool kick = cmd->type == MQT_CM_KICK || cmd->type == MQT_CM_KICK_CHAN;
-	bool all = cmd->type == MQT_CM_KICK || cmd->type == MQT_CM_DISCARD;
-	enum mqt_stepdown action = kick ? MQT_STEPDOWN_KICK : MQT_STEPDOWN_DISCARD;
+	enum mqt_stepdown action =
+			cmd->type == CM_CMD_KICK ? MQT_STEPDOWN_KICK : MQT_STEPDOWN_DISCARD;
 	struct mqt_chan *row = mqt_maps_head(cm->maps, &lock->digest);
 
 	lock->cmd_head = lock->cmd_head->next;
 	lock->cmd = cmd;
 	lock->state = CM_LOCK_COMMAND;
 	lock->stepped = row != NULL;
+	if (cmd->type == CM_CMD_TAKEOVER) {
+		take_over(cm, lock, row);
+		return;
+	}
 	for (; row; row = cm_row_next(row)) {
-		if (!all && row->id != cmd->chan)
-			continue;
-		if (cm_stepdown_one(cm, lock, row, action) < 0)
-			found_but(cmd, row->id, -ENOMEM);
+		if (means(cmd, row))
+			step_down(cm, lock, row, action);
 	}
 }
 

@@ -229,12 +229,23 @@ cm_open_apply(struct mqt_cm *cm)
 
 /* --- being served -------------------------------------------------------------------------------- */
 
+void
+cm_open_stale(struct mqt_cm *cm)
+{
+	cm_count(cm, MQT_C_STALE_CHANNELS);
+	if (cm->stale_seen)
+		return;
+	cm->stale_seen = true;
+	CM_LOG(ERR, "a client id with more than one channel; counted from now on\n");
+}
+
 /*
  * Looks over the older channels.
  * Returns the one that is newer than the newcomer, or NULL.
  */
 static const struct mqt_chan *
 survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
+		MQT_REQUIRES(mqt_role_control)
 {
 	const struct cm_note *cur = lock->cur;
 	unsigned n_live = 0;
@@ -252,15 +263,8 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 	}
 	if (lock->epoch == 0)
 		lock->epoch = 1;
-	if (n_live > 1) {
-		cm_count(cm, MQT_C_STALE_CHANNELS);
-		if (!cm->stale_seen) {
-			cm->stale_seen = true;
-			CM_LOG(ERR,
-					"a client id with more than one channel; counted from now "
-					"on\n");
-		}
-	}
+	if (n_live > 1)
+		cm_open_stale(cm);
 	return NULL;
 }
 

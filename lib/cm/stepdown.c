@@ -25,7 +25,8 @@
  *
  * A channel that CLOSED itself before the request came is retained; a kick or a discard ends its
  * session then, as it does with one that was retained already, without asking anybody. A takeover
- * comes in two steps and hands over the session; what its outcomes mean is told in takeover.c.
+ * comes in two steps and hands over the session; what its outcomes mean, and its results, is told in
+ * takeover.c.
  *
  * An answer that comes after the kill is expected and dropped; `late` counts how many may come.
  *
@@ -115,8 +116,7 @@ conclude(struct mqt_cm *cm, struct cm_note *note, int result) MQT_REQUIRES(mqt_r
 	enum mqt_stepdown action = (enum mqt_stepdown)note->action;
 
 	if (action >= MQT_STEPDOWN_TAKEOVER_BEGIN) {
-		cm_takeover_over(cm, note, row);
-		settle(cm, note, result);
+		settle(cm, note, cm_takeover_over(cm, note, row));
 		return;
 	}
 	if (row && cm_row_up(row))
@@ -171,15 +171,19 @@ ask(struct mqt_cm *cm, struct cm_lock *lock, mqt_chan_id chan, enum mqt_stepdown
 	request(cm, note, action);
 }
 
-/* A kick or a discard of a session that nobody else holds. */
+/* A command about a session that nobody else holds. */
 static void
-end_retained(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
+step_retained(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
 		enum mqt_stepdown action) MQT_REQUIRES(mqt_role_control)
 {
 	uint8_t outcome = lock->cmd ? cm_command_found(lock->cmd, row->id) : CM_NO_OUTCOME;
 
-	cm_retained_discard(cm, row);
-	cm_stepdown_announce(cm, lock, action, row);
+	if (action == MQT_STEPDOWN_TAKEOVER_BEGIN) {
+		cm_takeover_retained(cm, lock, row);
+	} else {
+		cm_retained_discard(cm, row);
+		cm_stepdown_announce(cm, lock, action, row);
+	}
 	if (outcome != CM_NO_OUTCOME)
 		cm_command_outcome(lock->cmd, outcome, 0);
 }
@@ -189,7 +193,7 @@ cm_stepdown_one(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row,
 		enum mqt_stepdown action)
 {
 	if (cm_row_state(row) == MQT_CHAN_RETAINED)
-		end_retained(cm, lock, row, action);
+		step_retained(cm, lock, row, action);
 	if (!cm_row_up(row))
 		return 0;
 	if (!cm_note_make(&cm->notes, row->id))

@@ -29,26 +29,63 @@
  * A session whose expiry is 0 ends with its connection, but a broker may well let it go on in a
  * takeover. It is kept then for this turn only, for the newcomer that says so.
  *
+ * A takeover by command goes the same way, but there is no newcomer: the session is not retained, it
+ * goes to the command, whatever its expiry, and the row is merely disconnected. The result told is
+ * 0 exactly where the command has got the session: also where it was retained, before the command
+ * came or, by a CLOSED that crossed begin, since.
+ *
  * Synchronisation: control lcore only.
  * Sources: rules R3, R4, R7; invariants I4, I7; MQTT 5.0 §3.1.4, §4.1; emqx_cm:takeover_session.
  */
 
+bool
+cm_takeover_can(const struct mqt_cm *cm, const struct mqt_chan *row)
+{
+	if (cm_row_state(row) == MQT_CHAN_RETAINED)
+		return cm_retained_due(cm, row) > cm->now_ns;
+	return cm_row_up(row);
+}
+
+/* The command being served gets what it asked for. */
 static void
+hand_out(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *row,
+		struct mqt_session *session) MQT_REQUIRES(mqt_role_control)
+{
+	lock->cmd->session = session;
+	lock->cmd->taken = row->id;
+	cm_count(cm, MQT_C_SESSION_HANDED_OUT);
+	cm_announce(cm, MQT_EVENT_TAKENOVER, MQT_REASON_TAKEN_OVER, row->id, row->info, row->epoch,
+			NULL);
+}
+
+void
+cm_takeover_retained(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row)
+{
+	hand_out(cm, lock, row, cm_retained_take(cm, row));
+}
+
+static int
 begin_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 		MQT_REQUIRES(mqt_role_control)
 {
-	struct cm_other other = cm_stepdown_for(note->lock);
+	struct cm_lock *lock = note->lock;
+	struct cm_other other = cm_stepdown_for(lock);
 
-	if (!row || !cm_row_up(row))
-		return;
+	if (!row || !cm_row_up(row)) {
+		if (!row || !lock->cmd || !cm_takeover_can(cm, row))
+			return -ENOENT;
+		cm_takeover_retained(cm, lock, row);
+		return 0;
+	}
 	cm_stepdown_force(cm, note, row);
 	if (cm_expiry_sec(cm, row->info) == 0) {
-		cm_stepdown_announce(cm, note->lock, MQT_STEPDOWN_DISCARD, row);
-		return;
+		cm_stepdown_announce(cm, lock, MQT_STEPDOWN_DISCARD, row);
+		return -ETIMEDOUT;
 	}
 	cm_count(cm, MQT_C_SESSION_LOST_BY_KILL);
 	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, row->info, row->epoch,
 			&other);
+	return -ETIMEDOUT;
 }
 
 /* What is known of the channel at its end goes with its session. */
@@ -62,7 +99,7 @@ set_final(struct mqt_cm *cm, const struct mqt_chan *row, struct mqt_session *ses
 	mqt_session_set_final(session, &final);
 }
 
-static void
+static int
 end_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 		MQT_REQUIRES(mqt_role_control)
 {
@@ -77,28 +114,31 @@ end_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 			cm_stepdown_announce(cm, lock, MQT_STEPDOWN_DISCARD, row);
 		}
 		cm_session_discard(cm, session);
-		return;
+		return -ETIMEDOUT;
 	}
 	expiry_sec = cm_expiry_sec(cm, row->info);
-	if (expiry_sec == 0 && !(lock->cur && cm_inherits(lock->cur->info, row->info))) {
+	if (!lock->cmd && expiry_sec == 0 &&
+			!(lock->cur && cm_inherits(lock->cur->info, row->info))) {
 		cm_session_discard(cm, session);
-		return;
+		return 0;
 	}
 	if (!session) /* one in which nothing has happened yet */
 		session = mqt_session_create();
 	if (!session)
-		return;
+		return -ENOMEM;
 	cm_count(cm, MQT_C_TAKEOVERS);
 	set_final(cm, row, session, expiry_sec);
-	if (cm_retain(cm, row, session, cm_expiry_due(cm->now_ns, expiry_sec)))
+	if (lock->cmd)
+		hand_out(cm, lock, row, session);
+	else if (cm_retain(cm, row, session, cm_expiry_due(cm->now_ns, expiry_sec)))
 		lock->taken = row->id;
+	return 0;
 }
 
-void
+int
 cm_takeover_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 {
 	if (note->action == MQT_STEPDOWN_TAKEOVER_BEGIN)
-		begin_over(cm, note, row);
-	else
-		end_over(cm, note, row);
+		return begin_over(cm, note, row);
+	return end_over(cm, note, row);
 }

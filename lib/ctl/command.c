@@ -3,7 +3,7 @@
  * Commands to the channel manager, and their way home: clients.kick and clients.discard here, the
  * questions of clients.get in inspect.c.
  *
- * Life-cycle of a command: allocated here, given to mqt_cm_submit(), belongs to the manager until
+ * Life-cycle of a command: allocated here, given to mqt_cm_kick() or another, belongs to the manager until
  * it calls done(), which queues it in the sink and wakes the control thread; ctl_command_poll() then
  * gives its outcome to its call and frees it. One call may need several commands (a client id in
  * several domains, or assigned by several brokers); its answer is sent when all are home.
@@ -101,7 +101,8 @@ ctl_command_poll(struct mqt_ctl *ctl)
 }
 
 void
-ctl_command_submit(struct ctl_call *call, struct ctl_command *const *commands, unsigned n)
+ctl_command_submit(struct ctl_call *call, ctl_command_fn *submit,
+		struct ctl_command *const *commands, unsigned n)
 {
 	struct ctl_sink *sink = call->ctl->sink;
 
@@ -111,7 +112,7 @@ ctl_command_submit(struct ctl_call *call, struct ctl_command *const *commands, u
 		commands[i]->call = call;
 		commands[i]->sink = sink;
 		atomic_fetch_add_explicit(&sink->n_owners, 1, memory_order_relaxed);
-		mqt_cm_submit(call->ctl->p.cm, &commands[i]->cmd);
+		submit(call->ctl->p.cm, &commands[i]->cmd);
 	}
 	if (n == 0)
 		call->settle(call);
@@ -203,8 +204,7 @@ target_digests(struct ctl_call *call, const struct ctl_target *target, struct mq
 
 /* Makes all commands before the first one is submitted, so that it fails as a whole or not. */
 static void
-command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by_client,
-		enum mqt_cm_cmd_type by_channel)
+command_run(struct ctl_call *call, const json_t *params, ctl_command_fn *submit)
 {
 	struct mqt_digest digests[COMMANDS_MAX];
 	struct ctl_command *commands[COMMANDS_MAX];
@@ -220,7 +220,6 @@ command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by
 	while (n_made < n && (commands[n_made] = calloc(1, sizeof(struct ctl_command))) != NULL) {
 		struct mqt_cm_cmd *cmd = &commands[n_made]->cmd;
 
-		cmd->type = (uint8_t)(target.channel ? by_channel : by_client);
 		cmd->chan = target.channel;
 		if (!target.channel)
 			cmd->digest = digests[n_made];
@@ -234,17 +233,17 @@ command_run(struct ctl_call *call, const json_t *params, enum mqt_cm_cmd_type by
 	}
 	call->home = stepdown_home;
 	call->settle = stepdown_settle;
-	ctl_command_submit(call, commands, n);
+	ctl_command_submit(call, submit, commands, n);
 }
 
 void
 ctl_command_kick(struct ctl_call *call, const json_t *params)
 {
-	command_run(call, params, MQT_CM_KICK, MQT_CM_KICK_CHAN);
+	command_run(call, params, mqt_cm_kick);
 }
 
 void
 ctl_command_discard(struct ctl_call *call, const json_t *params)
 {
-	command_run(call, params, MQT_CM_DISCARD, MQT_CM_DISCARD_CHAN);
+	command_run(call, params, mqt_cm_discard);
 }

@@ -112,7 +112,6 @@ ctl_inspect(struct ctl_call *call, json_t *records, const struct ctl_inspected *
 	while (n_made < n && (commands[n_made] = calloc(1, sizeof(struct ctl_command))) != NULL) {
 		struct ctl_command *command = commands[n_made];
 
-		command->cmd.type = MQT_CM_INSPECT_CHAN;
 		command->cmd.chan = inspected[n_made].chan;
 		command->inspected = inspected[n_made];
 		command->record = n_made++;
@@ -125,5 +124,5 @@ ctl_inspect(struct ctl_call *call, json_t *records, const struct ctl_inspected *
 	}
 	call->home = inspect_home;
 	call->settle = inspect_settle;
-	ctl_command_submit(call, commands, n);
+	ctl_command_submit(call, mqt_cm_inspect, commands, n);
 }

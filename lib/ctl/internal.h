@@ -304,8 +304,11 @@ struct ctl_sink *ctl_sink_create(void);
 void ctl_sink_put(struct ctl_sink *sink);
 /** Answers the calls whose commands have come home. */
 void ctl_command_poll(struct mqt_ctl *ctl);
+/** mqt_cm_kick() and the like. */
+typedef void ctl_command_fn(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
 /** Submits @p n commands, all made before; the call settles when all are home, at once for 0. */
-void ctl_command_submit(struct ctl_call *call, struct ctl_command *const *commands, unsigned n);
+void ctl_command_submit(struct ctl_call *call, ctl_command_fn *submit,
+		struct ctl_command *const *commands, unsigned n);
 void ctl_command_kick(struct ctl_call *call, const json_t *params);
 void ctl_command_discard(struct ctl_call *call, const json_t *params);
 

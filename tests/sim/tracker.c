@@ -350,12 +350,14 @@ sim_tracker_kick(struct sim_world *w, unsigned domain, unsigned clientid, bool d
 	if (!c)
 		abort();
 	c->tracker = t;
-	c->cmd.type = discard ? MQT_CM_DISCARD : MQT_CM_KICK;
 	c->cmd.digest = sim_tracker_digest(
 			w, domain, sim_clientids[clientid], strlen(sim_clientids[clientid]));
 	c->cmd.done = command_done;
 	t->commands++;
-	mqt_cm_submit(t->cm, &c->cmd);
+	if (discard)
+		mqt_cm_discard(t->cm, &c->cmd);
+	else
+		mqt_cm_kick(t->cm, &c->cmd);
 }
 
 void
@@ -380,14 +382,12 @@ inspect_done(struct mqt_cm_cmd *cmd)
 bool
 sim_tracker_inspect(struct sim_world *w, mqt_chan_id chan, uint8_t *topics)
 {
-	struct inspect in = {
-		.cmd = { .type = MQT_CM_INSPECT_CHAN, .chan = chan, .done = inspect_done }
-	};
+	struct inspect in = { .cmd = { .chan = chan, .done = inspect_done } };
 	struct mqt_bytes filter;
 	uint8_t qos;
 	bool found;
 
-	mqt_cm_submit(w->tracker->cm, &in.cmd);
+	mqt_cm_inspect(w->tracker->cm, &in.cmd);
 	for (unsigned i = 0; i < 1000 && !in.done; i++)
 		sim_tracker_run(w);
 	if (!in.done) {

@@ -437,13 +437,15 @@ command(struct state *t, bool next)
 	client = STRESS_PERMANENT +
 			(uint32_t)(stress_random(&t->random) % (STRESS_CLIENTS - STRESS_PERMANENT));
 	c->cmd = (struct mqt_cm_cmd){
-		.type = t->n_pages % 2 ? MQT_CM_KICK : MQT_CM_DISCARD,
 		.digest = t->r->s->digests[client],
 		.done = command_done,
 	};
 	atomic_store_explicit(&c->done, false, memory_order_relaxed);
 	c->submitted = true;
-	mqt_cm_submit(t->r->s->cm, &c->cmd);
+	if (t->n_pages % 2)
+		mqt_cm_kick(t->r->s->cm, &c->cmd);
+	else
+		mqt_cm_discard(t->r->s->cm, &c->cmd);
 	return false;
 }
 

@@ -679,16 +679,19 @@ cmd_done(struct mqt_cm_cmd *cmd)
 	((struct test_cmd *)cmd)->n_done++; /* its first member */
 }
 
+typedef void command_fn(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
+
+/* By client id or, where @p conn is given, by channel id. */
 static void
-submit(struct rig *rig, struct test_cmd *tc, enum mqt_cm_cmd_type type, const char *clientid,
+submit(struct rig *rig, struct test_cmd *tc, command_fn *command, const char *clientid,
 		const struct rig_conn *conn)
 {
-	*tc = (struct test_cmd){ .cmd = { .type = (uint8_t)type, .done = cmd_done } };
+	*tc = (struct test_cmd){ .cmd = { .done = cmd_done } };
 	if (clientid)
 		tc->cmd.digest = mqt_digest_client(&rig->key, 0, NULL, clientid, strlen(clientid));
 	if (conn)
 		tc->cmd.chan = conn->id;
-	mqt_cm_submit(rig->cm, &tc->cmd);
+	command(rig->cm, &tc->cmd);
 }
 
 static void
@@ -696,16 +699,15 @@ test_kick_and_discard(void)
 {
 	static const struct {
 		const char *name;
-		enum mqt_cm_cmd_type type;
+		command_fn *command;
 		bool by_chan;
 		enum mqt_stepdown action;
 		const char *story;
 	} rows[] = {
-		{ "kick", MQT_CM_KICK, false, MQT_STEPDOWN_KICK, "-A1:kicked kA1" },
-		{ "discard", MQT_CM_DISCARD, false, MQT_STEPDOWN_DISCARD, "-A1:discarded dA1" },
-		{ "kick chan", MQT_CM_KICK_CHAN, true, MQT_STEPDOWN_KICK, "-A1:kicked kA1" },
-		{ "discard chan", MQT_CM_DISCARD_CHAN, true, MQT_STEPDOWN_DISCARD,
-				"-A1:discarded dA1" },
+		{ "kick", mqt_cm_kick, false, MQT_STEPDOWN_KICK, "-A1:kicked kA1" },
+		{ "discard", mqt_cm_discard, false, MQT_STEPDOWN_DISCARD, "-A1:discarded dA1" },
+		{ "kick chan", mqt_cm_kick, true, MQT_STEPDOWN_KICK, "-A1:kicked kA1" },
+		{ "discard chan", mqt_cm_discard, true, MQT_STEPDOWN_DISCARD, "-A1:discarded dA1" },
 	};
 
 	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
@@ -716,7 +718,7 @@ test_kick_and_discard(void)
 
 		check_row = rows[i].name;
 		rig_story(rig);
-		submit(rig, &tc, rows[i].type, rows[i].by_chan ? NULL : "a", a);
+		submit(rig, &tc, rows[i].command, "a", rows[i].by_chan ? a : NULL);
 		rig_turn(rig, 1);
 		CHECK_EQ(tc.n_done, 0);
 		rig_poll_all(rig);
@@ -743,10 +745,10 @@ test_commands_about_nobody_are_done_at_once(void)
 	struct test_cmd tc[4];
 
 	rig_end(rig, a);
-	submit(rig, &tc[0], MQT_CM_KICK, "nobody", NULL);
-	submit(rig, &tc[1], MQT_CM_DISCARD, "nobody", NULL);
-	submit(rig, &tc[2], MQT_CM_KICK_CHAN, NULL, &(struct rig_conn){ .id = a->id + 1 });
-	submit(rig, &tc[3], MQT_CM_KICK, "a", NULL); /* down, not yet unregistered */
+	submit(rig, &tc[0], mqt_cm_kick, "nobody", NULL);
+	submit(rig, &tc[1], mqt_cm_discard, "nobody", NULL);
+	submit(rig, &tc[2], mqt_cm_kick, NULL, &(struct rig_conn){ .id = a->id + 1 });
+	submit(rig, &tc[3], mqt_cm_kick, "a", NULL); /* down, not yet unregistered */
 	rig->config.limits.down_slice = 1;
 	rig_turn(rig, 1);
 	for (unsigned i = 0; i < RTE_DIM(tc); i++) {
@@ -781,7 +783,7 @@ test_outcomes_of_a_command(void)
 
 		check_row = rows[i].name;
 		rig->owners[0].answer = rows[i].answer;
-		submit(rig, &tc, MQT_CM_KICK, "a", NULL);
+		submit(rig, &tc, mqt_cm_kick, "a", NULL);
 		rig_turn(rig, 1);
 		if (rows[i].gone)
 			rig_end(rig, a);
@@ -809,8 +811,8 @@ test_kick_during_an_open_hits_the_newcomer_before_the_next_waiter(void)
 	rig_story(rig);
 	b = rig_open(rig, 1, id_a);
 	rig_turn(rig, 1);
-	submit(rig, &tc, MQT_CM_KICK, "a", NULL);
-	submit(rig, &second, MQT_CM_KICK, "a", NULL);
+	submit(rig, &tc, mqt_cm_kick, "a", NULL);
+	submit(rig, &second, mqt_cm_kick, "a", NULL);
 	rig_turn(rig, 1);
 	CHECK_EQ(tc.n_done, 0);
 	rig_poll(rig, 0, 100); /* a steps down */
@@ -855,7 +857,7 @@ test_stale_channels_all_step_down(void)
 		CHECK_EQ(c[i]->n_stepdowns, 1);
 	CHECK_EQ(rig_sizes(rig).channels, 1);
 	CHECK_EQ(rig_counter(rig, MQT_C_DUPLICATES), 3);
-	submit(rig, &tc, MQT_CM_KICK, "a", NULL);
+	submit(rig, &tc, mqt_cm_kick, "a", NULL);
 	rig_settle(rig);
 	CHECK_EQ(tc.cmd.n_channels, 1);
 	rig_check_end(rig);
@@ -877,7 +879,7 @@ test_kick_tells_the_outcome_of_each_channel(void)
 		rig->n_opens++;
 		CHECK_EQ(mqt_cm_register(rig->cm, c[i]->id, c[i]->info, i + 1), 0);
 	}
-	submit(rig, &tc, MQT_CM_KICK, "a", NULL);
+	submit(rig, &tc, mqt_cm_kick, "a", NULL);
 	rig_settle(rig);
 	CHECK_EQ(tc.n_done, 1);
 	CHECK_EQ(tc.cmd.n_channels, N);
@@ -906,10 +908,8 @@ submitter_run(void *arg)
 	struct submitter *s = arg;
 
 	for (unsigned i = 0; i < SUBMITS; i++) {
-		s->cmds[i] = (struct test_cmd){
-			.cmd = { .type = MQT_CM_KICK, .digest = s->digest, .done = cmd_done }
-		};
-		mqt_cm_submit(s->rig->cm, &s->cmds[i].cmd);
+		s->cmds[i] = (struct test_cmd){ .cmd = { .digest = s->digest, .done = cmd_done } };
+		mqt_cm_kick(s->rig->cm, &s->cmds[i].cmd);
 	}
 	return NULL;
 }
@@ -953,11 +953,11 @@ test_destroy_gives_open_commands_back(void)
 	struct test_cmd tc[4];
 
 	rig_connect(rig, 0, id_a);
-	submit(rig, &tc[0], MQT_CM_KICK, "a", NULL); /* under way */
-	submit(rig, &tc[1], MQT_CM_KICK, "a", NULL); /* lined up */
+	submit(rig, &tc[0], mqt_cm_kick, "a", NULL); /* under way */
+	submit(rig, &tc[1], mqt_cm_kick, "a", NULL); /* lined up */
 	rig_turn(rig, 1);
-	submit(rig, &tc[2], MQT_CM_KICK, "a", NULL); /* not yet taken */
-	submit(rig, &tc[3], MQT_CM_KICK, "b", NULL);
+	submit(rig, &tc[2], mqt_cm_kick, "a", NULL); /* not yet taken */
+	submit(rig, &tc[3], mqt_cm_kick, "b", NULL);
 	rig_open(rig, 0, id_a); /* not read */
 	rig_destroy(rig);
 	for (unsigned i = 0; i < RTE_DIM(tc); i++)

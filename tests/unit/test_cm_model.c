@@ -110,6 +110,8 @@ cmd_done(struct mqt_cm_cmd *cmd)
 		breaks(mc->model, "a command done twice");
 	mc->out = false;
 	mc->model->commands_out--;
+	if (cmd->taken != MQT_CHAN_NONE)
+		rig_session_got(cmd->session); /* no copy */
 	mqt_session_destroy(cmd->session);
 	for (unsigned i = 0; i < cmd->n_outcomes; i++) {
 		if (cmd->outcomes[i].result == -EINPROGRESS)
@@ -120,19 +122,21 @@ cmd_done(struct mqt_cm_cmd *cmd)
 static void
 step_command(struct model *m)
 {
+	static void (*const commands[])(struct mqt_cm * cm, struct mqt_cm_cmd * cmd) = {
+		mqt_cm_kick, mqt_cm_discard, mqt_cm_takeover, mqt_cm_inspect
+	};
 	struct model_cmd *mc = &m->cmds[rnd(m, N_CMDS)];
 	const char *id = ids[rnd(m, N_CLIENTS)];
 	struct rig_conn *conn = some_conn(m);
 
 	if (mc->out)
 		return;
-	*mc = (struct model_cmd){
-		.model = m, .out = true, .cmd = { .type = (uint8_t)rnd(m, 5), .done = cmd_done }
-	};
+	*mc = (struct model_cmd){ .model = m, .out = true, .cmd = { .done = cmd_done } };
 	mc->cmd.digest = mqt_digest_client(&m->rig->key, 0, NULL, id, strlen(id));
-	mc->cmd.chan = conn ? conn->id : 12345;
+	if (rnd(m, 2))
+		mc->cmd.chan = conn ? conn->id : 12345;
 	m->commands_out++;
-	mqt_cm_submit(m->rig->cm, &mc->cmd);
+	commands[rnd(m, RTE_DIM(commands))](m->rig->cm, &mc->cmd);
 }
 
 static void
@@ -428,6 +432,7 @@ test_invariants_hold_in_random_schedules(void)
 		MQT_C_TAKEOVERS,
 		MQT_C_SESSION_CREATED,
 		MQT_C_SESSION_RESUMED,
+		MQT_C_SESSION_HANDED_OUT,
 		MQT_C_SESSION_RETAINED,
 		MQT_C_SESSION_DISCARDED,
 		MQT_C_SESSION_EXPIRED,

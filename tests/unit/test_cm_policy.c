@@ -440,11 +440,9 @@ inspect(struct rig *rig, mqt_chan_id chan)
 {
 	static struct cmd cmd;
 
-	cmd = (struct cmd){
-		.cmd = { .type = MQT_CM_INSPECT_CHAN, .chan = chan, .done = cmd_done }
-	};
+	cmd = (struct cmd){ .cmd = { .chan = chan, .done = cmd_done } };
 	cmd.cmd.session = (void *)&cmd; /* of the time before */
-	mqt_cm_submit(rig->cm, &cmd.cmd);
+	mqt_cm_inspect(rig->cm, &cmd.cmd);
 	return &cmd;
 }
 

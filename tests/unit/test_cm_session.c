@@ -649,13 +649,13 @@ test_session_taken_over_carries_its_end(void)
 {
 	struct rig *rig = rig_create(small);
 	struct rig_conn *a = rig_connect(rig, 0, first);
-	struct cmd cmd = { .cmd = { .type = MQT_CM_INSPECT_CHAN, .done = cmd_done } };
+	struct cmd cmd = { .cmd = { .done = cmd_done } };
 	struct mqt_session_final final = { 0 };
 
 	mqt_slot_count(&rig_slot_of(rig, a->id)->slot, MQT_SEND_PKT, 5);
 	rig_connect(rig, 1, but_present(but_broker(again, 1), false));
 	cmd.cmd.chan = a->id;
-	mqt_cm_submit(rig->cm, &cmd.cmd);
+	mqt_cm_inspect(rig->cm, &cmd.cmd);
 	rig_turn(rig, 1);
 	CHECK(cmd.cmd.session != NULL);
 	if (cmd.cmd.session)
@@ -920,11 +920,10 @@ test_each_session_expires_at_its_own_time(void)
 	for (unsigned i = 0; i < N; i++) {
 		if (i * 31 % 5 < 2)
 			continue;
-		cmds[i].cmd.type = MQT_CM_KICK_CHAN;
 		cmds[i].cmd.chan = rig->owners[0].slots[i].conn->id;
 		cmds[i].cmd.done = cmd_done;
 		expiry_sec[i] = 0;
-		mqt_cm_submit(rig->cm, &cmds[i].cmd);
+		mqt_cm_kick(rig->cm, &cmds[i].cmd);
 	}
 	rig_turn(rig, 0);
 	rig->now_ns += 999 * MQT_NS_PER_SEC;
@@ -1036,17 +1035,20 @@ test_retained_sessions_take_no_connections_place(void)
 static void
 test_kick_and_discard_end_a_retained_session(void)
 {
-	for (unsigned type = MQT_CM_KICK; type <= MQT_CM_DISCARD_CHAN; type++) {
-		bool kick = type == MQT_CM_KICK || type == MQT_CM_KICK_CHAN;
+	for (unsigned i = 0; i < 4; i++) {
+		bool kick = i % 2, by_chan = i / 2;
 		struct rig *rig = rig_create(small);
 		struct rig_conn *a = retain(rig, 0, first);
-		struct cmd cmd = { .cmd = { .type = (uint8_t)type, .done = cmd_done } };
+		struct cmd cmd = { .cmd = { .done = cmd_done } };
 
 		check_row = kick ? "kick" : "discard";
 		rig_story(rig);
 		cmd.cmd.digest = a->digest;
-		cmd.cmd.chan = a->id;
-		mqt_cm_submit(rig->cm, &cmd.cmd);
+		cmd.cmd.chan = by_chan ? a->id : MQT_CHAN_NONE;
+		if (kick)
+			mqt_cm_kick(rig->cm, &cmd.cmd);
+		else
+			mqt_cm_discard(rig->cm, &cmd.cmd);
 		rig_turn(rig, 1);
 		CHECK_EQ(cmd.n_done, 1);
 		CHECK_EQ(cmd.cmd.n_outcomes, 1);
@@ -1068,11 +1070,11 @@ test_kick_that_crosses_closed_ends_the_session(void)
 {
 	struct rig *rig = rig_create(small);
 	struct rig_conn *a = rig_connect(rig, 0, first);
-	struct cmd cmd = { .cmd = { .type = MQT_CM_KICK, .done = cmd_done } };
+	struct cmd cmd = { .cmd = { .done = cmd_done } };
 
 	rig_story(rig);
 	cmd.cmd.digest = a->digest;
-	mqt_cm_submit(rig->cm, &cmd.cmd);
+	mqt_cm_kick(rig->cm, &cmd.cmd);
 	rig_turn(rig, 1);
 	rig_end(rig, a);
 	rig_settle(rig);
@@ -1089,13 +1091,13 @@ test_kick_waits_for_a_takeover(void)
 {
 	struct rig *rig = rig_create(small);
 	struct rig_conn *a = rig_connect(rig, 0, first), *b;
-	struct cmd cmd = { .cmd = { .type = MQT_CM_KICK, .done = cmd_done } };
+	struct cmd cmd = { .cmd = { .done = cmd_done } };
 
 	rig_story(rig);
 	b = rig_open(rig, 1, again);
 	rig_turn(rig, 1);
 	cmd.cmd.digest = a->digest;
-	mqt_cm_submit(rig->cm, &cmd.cmd);
+	mqt_cm_kick(rig->cm, &cmd.cmd);
 	rig_turn(rig, 1);
 	CHECK_EQ(cmd.n_done, 0);
 	rig_settle(rig);
