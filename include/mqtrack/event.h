@@ -45,8 +45,13 @@ const char *mqt_event_name(enum mqt_event_type type);
 #define MQT_EVENT_CLIENTID_MAX 124
 
 struct mqt_event {
-	uint64_t seq;   /* 1, 2, 3, ... */
-	uint64_t epoch; /* of the client id: n-th channel of it */
+	uint64_t seq; /* 1, 2, 3, ... */
+	/**
+	 * Of the channel: greater than that of every earlier channel of its client id since start,
+	 * not always by one. A newcomer that was superseded or refused has the one that it would
+	 * have got, which the next channel of the client id has too, or a greater one.
+	 */
+	uint64_t epoch;
 	uint64_t wall_ns;
 	uint64_t mono_ns;
 	mqt_chan_id chan;

@@ -48,7 +48,7 @@ struct mqt_chan {
 	uint64_t stamp_ns;     /* CONNACK's arrival, mono */
 	uint64_t connected_ns; /* registration, mono */
 	uint64_t connected_wall_ns;
-	uint64_t epoch; /* n-th channel of this client id since start */
+	uint64_t epoch; /* grows with each channel of this client id; see event.h */
 };
 
 _Static_assert(sizeof(struct mqt_chan) == 64, "one row is one cache line");

@@ -36,6 +36,7 @@ admit(struct mqt_cm *cm, struct cm_lock *lock, struct cm_estate *estate)
 {
 	struct cm_note *note = lock->cur;
 
+	lock->epoch = cm_chan_epoch(cm, &lock->digest);
 	cm_inherit(cm, lock, estate);
 	if (rows_full(cm) && lock->stepped)
 		cm_lock_retire(cm, lock);
@@ -78,7 +79,6 @@ grant(struct mqt_cm *cm, struct cm_lock *lock, const struct cm_estate *estate)
 	note->kind = CM_NOTE_GRANTED;
 	cm_note_time(cm, note);
 	lock->older = MQT_CHAN_NONE;
-	lock->epoch++; /* for whoever comes while the lock is held */
 	lock->state = CM_LOCK_GRANTING;
 }
 

@@ -76,6 +76,23 @@ cm_announce_count(struct mqt_cm *cm, enum mqt_event_type type, mqt_chan_id chan,
 	announce(cm, type, MQT_REASON_NONE, chan, info, epoch, other, n);
 }
 
+/* --- epochs ------------------------------------------------------------------------------------ */
+
+/*
+ * What is removed is not remembered by client, but the greatest epoch of all that were removed is:
+ * so an id whose channels are all gone goes on above them.
+ */
+uint64_t
+cm_chan_epoch(const struct mqt_cm *cm, const struct mqt_digest *digest)
+{
+	const struct mqt_chan *row = mqt_maps_head(cm->maps, digest);
+	uint64_t last = cm->removed_epoch;
+
+	for (; row; row = cm_row_next(row))
+		last = RTE_MAX(last, row->epoch);
+	return last + 1;
+}
+
 /* --- in and out of the maps ------------------------------------------------------------------- */
 
 /* Looks for a breach of I1: an older channel of the client that still lives. */
@@ -132,9 +149,11 @@ cm_chan_remove(struct mqt_cm *cm, struct mqt_chan *row)
 {
 	struct mqt_digest digest = row->info->digest;
 	mqt_chan_id id = row->id;
+	uint64_t epoch = row->epoch;
 
 	if (mqt_maps_remove(cm->maps, id) < 0)
 		return;
+	cm->removed_epoch = RTE_MAX(cm->removed_epoch, epoch);
 	mqt_registry_unregistered(cm->registry, &digest, id);
 	cm_count(cm, MQT_C_UNREGISTERED);
 }
@@ -175,13 +194,10 @@ cm_chan_reclaim(struct mqt_cm *cm, unsigned budget)
 int
 mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns)
 {
-	const struct mqt_chan *c = mqt_maps_head(cm->maps, &info->digest);
-	uint64_t epoch = 1;
+	uint64_t epoch = cm_chan_epoch(cm, &info->digest);
 	const struct mqt_chan *row;
 
 	cm_read_clock(cm);
-	for (; c; c = cm_row_next(c))
-		epoch = c->epoch + 1;
 	row = cm_chan_insert(cm, id, info, stamp_ns, epoch);
 	if (!row)
 		return -rte_errno;

@@ -122,8 +122,8 @@ struct cm_lock {
 	struct cds_wfcq_node *cmd_head, *cmd_tail; /* commands that wait, in order of arrival */
 	TAILQ_ENTRY(cm_lock) by_run;               /* in cm->runnable while queued */
 	TAILQ_ENTRY(cm_lock) by_room;              /* in cm->for_room[room] in state ROOM */
+	uint64_t epoch;                            /* of the newcomer that is admitted */
 	/* of the newcomers of this tenure, fixed when stepping begins */
-	uint64_t epoch;
 	mqt_chan_id older; /* newest live predecessor; MQT_CHAN_NONE: none */
 	struct mqt_endpoint older_peer;
 	mqt_chan_id taken; /* handed over its session for a newcomer of this tenure */
@@ -218,6 +218,7 @@ struct mqt_cm {
 	uint64_t last_turn_ns;
 	uint64_t n_turns;
 	uint64_t next_token;
+	uint64_t removed_epoch; /* the greatest of channels removed */
 	uint32_t reserved;   /* rows of the maps set aside for newcomers that wait for stepdowns */
 	uint32_t n_reopened; /* channels removed outside the slice in this turn */
 	struct cm_notes notes;
@@ -312,6 +313,9 @@ void cm_note_time(struct mqt_cm *cm, struct cm_note *note);
 void cm_note_untime(struct mqt_cm *cm, struct cm_note *note);
 
 /* channel.c: registering and what is said about it */
+/* The epoch of a client's next channel. */
+uint64_t cm_chan_epoch(const struct mqt_cm *cm, const struct mqt_digest *digest)
+		MQT_REQUIRES(mqt_role_control);
 struct mqt_chan *cm_chan_insert(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info,
 		uint64_t stamp_ns, uint64_t epoch) MQT_REQUIRES(mqt_role_control);
 /* Takes the channel out of the live map and says so. */

@@ -62,6 +62,7 @@ turn_away(struct mqt_cm *cm, mqt_chan_id chan, struct mqt_info *info, enum mqt_r
 		const struct cm_other *other) MQT_REQUIRES(mqt_role_control)
 {
 	bool superseded = reason == MQT_REASON_SUPERSEDED;
+	uint64_t epoch = cm_chan_epoch(cm, &info->digest);
 	struct mqt_msg msg = {
 		.type = MQT_MSG_REFUSE,
 		.reason = (uint8_t)reason,
@@ -70,9 +71,9 @@ turn_away(struct mqt_cm *cm, mqt_chan_id chan, struct mqt_info *info, enum mqt_r
 	};
 
 	if (reason == MQT_REASON_USERNAME_MISMATCH)
-		cm_announce(cm, MQT_EVENT_ANOMALY, reason, chan, info, 0, other);
+		cm_announce(cm, MQT_EVENT_ANOMALY, reason, chan, info, epoch, other);
 	cm_announce(cm, superseded ? MQT_EVENT_SUPERSEDED : MQT_EVENT_REFUSED, reason, chan, info,
-			0, other);
+			epoch, other);
 	cm_count(cm, counter_of(reason));
 	cm_post(cm, &msg);
 }
@@ -251,8 +252,6 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 	unsigned n_live = 0;
 
 	for (const struct mqt_chan *row = head; row; row = cm_row_next(row)) {
-		if (lock->epoch <= row->epoch)
-			lock->epoch = row->epoch + 1;
 		if (!cm_row_up(row))
 			continue;
 		if (cm_older(cur->stamp_ns, cur->chan, row->stamp_ns, row->id))
@@ -261,8 +260,6 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 		lock->older_peer = row->info->peer;
 		n_live++;
 	}
-	if (lock->epoch == 0)
-		lock->epoch = 1;
 	if (n_live > 1)
 		cm_open_stale(cm);
 	return NULL;

@@ -844,9 +844,9 @@ rig_unregistered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
 /*
  * What the events since the last call tell, a word each: what happened, to whom with its epoch,
  * the reason, the other one, the count. "+A1" connected, "-A1:killed" disconnected, "*A1" session.created,
- * "dA1>B" discarded for B, "kA1" kicked, "sA0>B" superseded by B, "rA0:table_full" refused,
+ * "dA1>B" discarded for B, "kA1" kicked, "sA1>B" superseded by B, "rA1:table_full" refused,
  * "=B2>A" session.resumed, "tA1>B" taken over, "xA1:expired", "lB2>A" lost by broker, "bB2>A" left
- * behind, "aB2" adopted, "KA1>B" lost by kill, "fB2>A#3" flapping, "!B0:username_mismatch>A".
+ * behind, "aB2" adopted, "KA1>B" lost by kill, "fB2>A#3" flapping, "!B2:username_mismatch>A".
  */
 static __rte_unused const char *
 rig_story(struct rig *rig)

@@ -186,7 +186,7 @@ test_of_simultaneous_first_opens_only_the_newest_is_registered(void)
 	CHECK_EQ(b->n_grants, 1);
 	CHECK_EQ(c->n_refusals, 1);
 	CHECK_EQ(rig_counter(rig, MQT_C_STEPDOWNS), 0);
-	CHECK_STR(rig_story(rig), "sA0>C sC0>B *B1 +B1");
+	CHECK_STR(rig_story(rig), "sA1>C sC1>B *B1 +B1");
 	rig_check_end(rig);
 }
 
@@ -230,7 +230,7 @@ test_newer_open_during_stepdown_supersedes_the_current(void)
 	CHECK_EQ(b->n_refusals, 1);
 	CHECK_EQ(b->n_grants, 0);
 	CHECK_EQ(c->n_grants, 1);
-	CHECK_STR(rig_story(rig), "sD0>C -A1:discarded dA1>B sB0>C *C2 +C2>A");
+	CHECK_STR(rig_story(rig), "sD2>C -A1:discarded dA1>B sB2>C *C2 +C2>A");
 	rig_check_end(rig);
 }
 
@@ -249,7 +249,7 @@ test_open_older_than_the_registered_is_superseded(void)
 	c = rig_connect(rig, 1, (struct rig_open){ .clientid = "a", .stamp_ns = RIG_T0 + 10 });
 	CHECK_EQ(c->n_grants, 1);
 	CHECK_EQ(a->n_stepdowns, 1);
-	CHECK_STR(rig_story(rig), "*A1 +A1 sB0>A -A1:discarded dA1>C *C2 +C2>A");
+	CHECK_STR(rig_story(rig), "*A1 +A1 sB2>A -A1:discarded dA1>C *C2 +C2>A");
 	rig_check_end(rig);
 }
 
@@ -1163,7 +1163,7 @@ test_full_maps_refuse_a_newcomer_and_harm_nobody(void)
 	CHECK_EQ(rig_counter(rig, MQT_C_TABLE_FULL), 1);
 	CHECK(rig_live(rig, a));
 	CHECK(rig_live(rig, b));
-	CHECK_STR(rig_story(rig), "*A1 +A1 *B1 +B1 rC0:table_full");
+	CHECK_STR(rig_story(rig), "*A1 +A1 *B1 +B1 rC1:table_full");
 	rig_check_end(rig);
 }
 

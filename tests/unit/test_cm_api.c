@@ -149,7 +149,7 @@ test_takeover_of_a_retained_session_asks_nobody(void)
 	CHECK_EQ(mqt_cm_retained_count(rig->cm), 0);
 	b = rig_connect(rig, 0, again);
 	CHECK_EQ(b->n_resumes, 0); /* it is somebody else's */
-	CHECK_STR(rig_story(rig), "tA1 aB1 +B1");
+	CHECK_STR(rig_story(rig), "tA1 aB2 +B2");
 	rig_check_end(rig);
 }
 
@@ -303,7 +303,7 @@ test_newcomer_waits_for_a_takeover(void)
 	CHECK_EQ(cmd.cmd.taken, a->id);
 	CHECK_EQ(b->n_grants, 1);
 	CHECK_EQ(b->n_resumes, 0);
-	CHECK_STR(rig_story(rig), "-A1:taken_over tA1 aB1 +B1");
+	CHECK_STR(rig_story(rig), "-A1:taken_over tA1 aB2 +B2");
 	mqt_session_destroy(cmd.cmd.session);
 	rig_check_end(rig);
 }
@@ -324,6 +324,53 @@ test_destroy_gives_a_takeover_back_and_ends_its_session(void)
 	CHECK_EQ(cmd.cmd.outcomes[0].result, -EINPROGRESS);
 	CHECK(cmd.cmd.session == NULL);
 	CHECK_EQ(rig_n_sessions, 0);
+}
+
+/* --- epochs --------------------------------------------------------------------------------------- */
+
+static void
+test_epochs_go_on_when_all_channels_are_gone(void)
+{
+	struct rig *rig = rig_create(small);
+
+	rig_end(rig, rig_connect(rig, 0, (struct rig_open){ .clientid = "a" }));
+	rig_end(rig, rig_connect(rig, 0, (struct rig_open){ .clientid = "a" }));
+	rig_settle(rig);
+	CHECK_EQ(rig_sizes(rig).channels, 0);
+	rig_connect(rig, 1, (struct rig_open){ .clientid = "a" });
+	CHECK_STR(rig_story(rig), "*A1 +A1 -A1:client_closed *B2 +B2 -B2:client_closed *C3 +C3");
+	rig_check_end(rig);
+}
+
+/* What is left is older than what has gone. */
+static void
+test_epochs_go_on_behind_a_session_left_behind(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_open elsewhere = { .clientid = "a", .resume = true, .broker = 1 };
+	struct rig_conn *a = retain(rig, 0, first);
+
+	rig_end(rig, rig_connect(rig, 0, elsewhere));
+	rig_settle(rig);
+	CHECK_EQ(rig_state(rig, a), MQT_CHAN_RETAINED);
+	rig_story(rig);
+	rig_connect(rig, 0, elsewhere);
+	CHECK_STR(rig_story(rig), "bC3>A *C3 +C3");
+	rig_check_end(rig);
+}
+
+static void
+test_refused_newcomer_has_the_epoch_it_would_have_got(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_open older = { .clientid = "a", .stamp_ns = RIG_T0 };
+
+	rig_connect(rig, 0, (struct rig_open){ .clientid = "a", .stamp_ns = RIG_T0 + 1 });
+	rig_connect(rig, 1, older);
+	rig_connect(rig, 1, older);
+	rig_connect(rig, 1, (struct rig_open){ .clientid = "a", .stamp_ns = RIG_T0 + 2 });
+	CHECK_STR(rig_story(rig), "*A1 +A1 sB2>A sC2>A -A1:discarded dA1>D *D2 +D2>A");
+	rig_check_end(rig);
 }
 
 /* --- commands and owners -------------------------------------------------------------------------- */
@@ -459,6 +506,13 @@ static CU_TestInfo takeover_tests[] = {
 	CU_TEST_INFO_NULL,
 };
 
+static CU_TestInfo epoch_tests[] = {
+	T(epochs_go_on_when_all_channels_are_gone),
+	T(epochs_go_on_behind_a_session_left_behind),
+	T(refused_newcomer_has_the_epoch_it_would_have_got),
+	CU_TEST_INFO_NULL,
+};
+
 static CU_TestInfo owner_tests[] = {
 	T(each_command_meets_each_kind_of_owner),
 	CU_TEST_INFO_NULL,
@@ -466,6 +520,7 @@ static CU_TestInfo owner_tests[] = {
 
 static CU_SuiteInfo suites[] = {
 	{ "takeover by command", NULL, NULL, NULL, NULL, takeover_tests },
+	{ "epochs", NULL, NULL, NULL, NULL, epoch_tests },
 	{ "commands and owners", NULL, NULL, NULL, NULL, owner_tests },
 	CU_SUITE_INFO_NULL,
 };

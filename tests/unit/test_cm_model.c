@@ -33,7 +33,7 @@ struct model {
 	} cmds[N_CMDS];
 	/* from the events: who is announced as connected */
 	mqt_chan_id announced[N_CLIENTS];
-	uint64_t epoch[N_CLIENTS];
+	uint64_t epoch[N_CLIENTS]; /* of the newest channel so far */
 };
 
 static uint64_t
@@ -262,6 +262,8 @@ check_event(struct model *m, const struct mqt_event *ev)
 	if (ev->type == MQT_EVENT_CONNECTED) {
 		if (m->announced[c] != MQT_CHAN_NONE)
 			breaks(m, "I8: connected before the old one's disconnected");
+		if (ev->epoch <= m->epoch[c])
+			breaks(m, "I8: an epoch that does not grow");
 		m->announced[c] = ev->chan;
 		m->epoch[c] = ev->epoch;
 	}
@@ -270,6 +272,9 @@ check_event(struct model *m, const struct mqt_event *ev)
 			breaks(m, "I8: disconnected of one that was not connected");
 		m->announced[c] = MQT_CHAN_NONE;
 	}
+	if ((ev->type == MQT_EVENT_SUPERSEDED || ev->type == MQT_EVENT_REFUSED) &&
+			ev->epoch <= m->epoch[c])
+		breaks(m, "I8: an epoch that another has had");
 	if (ev->type == MQT_EVENT_RESUMED) {
 		const struct rig_conn *a = rig_conn_of(m->rig, ev->chan);
 		const struct rig_conn *b = rig_conn_of(m->rig, ev->other);

@@ -41,7 +41,7 @@ test_reject_new_keeps_the_client_on_its_broker(void)
 	CHECK_EQ(b->reason, MQT_REASON_POLICY);
 	CHECK_EQ(rig_counter(rig, MQT_C_REFUSED_POLICY), 1);
 	CHECK_EQ(rig_counter(rig, MQT_C_TABLE_FULL), 0);
-	CHECK_STR(rig_story(rig), "*A1 +A1 rB0:policy>A");
+	CHECK_STR(rig_story(rig), "*A1 +A1 rB2:policy>A");
 	rig_check_end(rig);
 }
 
@@ -185,7 +185,7 @@ test_client_id_is_bound_to_its_user_name(void)
 			CHECK_EQ(rig_state(rig, a),
 					rows[i].retained ? MQT_CHAN_RETAINED : MQT_CHAN_CONNECTED);
 			CHECK_STR(rig_story(rig),
-					"!B0:username_mismatch>A rB0:username_mismatch>A");
+					"!B2:username_mismatch>A rB2:username_mismatch>A");
 		}
 		rig_check_end(rig);
 	}
@@ -387,7 +387,7 @@ test_flapping_client_is_held_down(void)
 		CHECK(rig_live(rig, holder)); /* left alone */
 	}
 	CHECK_EQ(rig_counter(rig, MQT_C_REFUSED_FLAPPING), 3);
-	CHECK_STR(rig_story(rig), "rF0:flapping>E rG0:flapping>E rH0:flapping>E");
+	CHECK_STR(rig_story(rig), "rF6:flapping>E rG6:flapping>E rH6:flapping>E");
 	conn = rig_connect(rig, 1, (struct rig_open){ .clientid = "other" });
 	CHECK_EQ(conn->n_grants, 1);
 	rig->now_ns += 29 * MQT_NS_PER_SEC;

@@ -487,7 +487,7 @@ test_superseded_during_a_takeover(void)
 		CHECK_EQ(b->reason, MQT_REASON_SUPERSEDED);
 		CHECK_EQ(c->n_resumes, 1);
 		CHECK(c->session == session);
-		CHECK_STR(rig_story(rig), "-A1:taken_over sB0>C tA1>C =C2>A +C2>A");
+		CHECK_STR(rig_story(rig), "-A1:taken_over sB2>C tA1>C =C2>A +C2>A");
 		rig_check_end(rig);
 	}
 	check_row = "";
@@ -509,7 +509,7 @@ test_clean_start_supersedes_a_takeover(void)
 	CHECK_EQ(c->n_grants, 1);
 	CHECK_EQ(c->n_resumes, 0);
 	CHECK_EQ(rig_n_sessions, 0);
-	CHECK_STR(rig_story(rig), "-A1:taken_over sB0>C dA1>C *C2 +C2>A");
+	CHECK_STR(rig_story(rig), "-A1:taken_over sB2>C dA1>C *C2 +C2>A");
 	rig_check_end(rig);
 }
 
@@ -954,7 +954,7 @@ test_limit_evicts_the_next_to_expire(void)
 	CHECK_STR(rig_story(rig), "*C1 +C1 -C1:client_closed xB1:evicted");
 	CHECK_EQ(rig_state(rig, b), MQT_CHAN_FREE);
 	d = retain(rig, 0, (struct rig_open){ .clientid = "d", .expiry_sec = 10 });
-	CHECK_STR(rig_story(rig), "*D1 +D1 -D1:client_closed xD1:evicted");
+	CHECK_STR(rig_story(rig), "*D2 +D2 -D2:client_closed xD2:evicted");
 	CHECK_EQ(rig_state(rig, a), MQT_CHAN_RETAINED);
 	CHECK_EQ(rig_state(rig, c), MQT_CHAN_RETAINED);
 	CHECK_EQ(rig_state(rig, d), MQT_CHAN_FREE);
