@@ -166,6 +166,8 @@ inspect(const struct rig *r, struct rte_mbuf *m, uint16_t port, struct mqt_packe
 	if (!mqt_config_has_port(&r->config, pkt->view.dst_port) &&
 			!mqt_config_has_port(&r->config, pkt->view.src_port))
 		return false;
+	if (!mqt_pkt_ip_checksum_ok(m, &pkt->view))
+		return false;
 	pkt->src_low = (uint8_t)mqt_flow_key_of(m, &pkt->view, &pkt->key);
 	pkt->hash = mqt_hash_flow(&r->key, &pkt->key, MQT_FLOW_KEY_V4_LEN);
 	return true;

@@ -23,6 +23,8 @@
 	X(MALFORMED_PACKETS, "packets whose headers contradict their length; passed")              \
 	X(FRAGMENTS, "IP fragments passed")                                                        \
 	X(MIDSTREAM, "segments to a listener without a known flow; passed")                        \
+	X(BAD_IP_CHECKSUM,                                                                         \
+			"packets to a listener with a wrong IP checksum; passed without effect")   \
 	X(BAD_CHECKSUM, "segments with a wrong checksum; passed without effect")                   \
 	X(OUT_OF_WINDOW, "segments outside the window; without effect")                            \
 	X(SYN, "SYNs to a listener")                                                               \

@@ -51,14 +51,25 @@ struct mqt_pkt {
 	uint32_t ack;
 	uint16_t src_port;
 	uint16_t dst_port;
+	uint16_t vlan[2]; /* ids of the tags, outer first; 0: none. See mqt_l2_vlans() */
 };
 
 /**
+ * VLAN ids of a link header: 12 bits each, the outer one first. A tag with id 0 carries a priority
+ * only and counts as none (IEEE 802.1Q §6.9); the kinds of tag (0x8100, 0x88a8, 0x9100) are not
+ * told apart.
+ * @param l2 begin of the frame. @param l2_len 14, 18 or 22; anything else has no tag.
+ */
+void mqt_l2_vlans(const uint8_t *l2, unsigned l2_len, uint16_t vlan[2]);
+
+/**
  * Looks at a frame. All headers up to the end of the TCP options must lie in its first segment;
- * otherwise it is MALFORMED. IPv6 extension headers hop-by-hop, routing, destination options are
- * walked, at most 8, more are MALFORMED; a fragment header makes it a FRAGMENT; a routing header
- * with segments left makes it OTHER, for its destination is not the flow's end. A third VLAN tag
- * makes it OTHER.
+ * otherwise it is MALFORMED. IPv4 options are walked; so are the IPv6 extension headers hop-by-hop
+ * (as the first only), routing, destination options, at most 8, more are MALFORMED. A fragment
+ * header makes it a FRAGMENT. OTHER is what its receiver may well not take, which must have no
+ * effect then: a source route, for its destination is not the flow's end, IPv6 options that make
+ * a host discard the packet unless it knows them, and an authentication header, which cannot be
+ * verified. A third VLAN tag makes it OTHER, too.
  * @param pkt always set.
  * @return pkt->kind.
  */
@@ -70,19 +81,21 @@ void mqt_pkt_endpoints(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
 
 /**
  * Flow key: both ends in a canonical order, so that it is the same in both directions and on all
- * ports (rule R20). No padding; the first 16 bytes are the whole key for IPv4.
+ * ports (rule R20). VLAN ids are part of it: the same addresses on two VLANs are two flows. No
+ * padding; the first 16 bytes are the whole key for IPv4.
  */
 struct mqt_flow_key {
 	union {
 		struct {
 			uint32_t ip_be[2]; /* lower end first */
 			uint16_t port_be[2];
-			uint32_t zero;
+			uint16_t vlan[2]; /* host byte order */
 		} v4;
 		struct {
 			uint8_t ip[2][16];
 			uint16_t port_be[2];
-			uint32_t zero[3];
+			uint16_t vlan[2];
+			uint32_t zero[2];
 		} v6;
 	};
 };
@@ -103,6 +116,13 @@ int mqt_flow_key_of(const struct rte_mbuf *m, const struct mqt_pkt *pkt, struct 
  * checksum computed, also over several mbuf segments.
  */
 bool mqt_pkt_checksum_ok(const struct rte_mbuf *m, const struct mqt_pkt *pkt);
+
+/**
+ * Whether the IP header is intact; a host discards a packet where it is not. As above: the port's
+ * verdict, else the checksum computed. Always true for IPv6.
+ * @param pkt TCP or FRAGMENT.
+ */
+bool mqt_pkt_ip_checksum_ok(const struct rte_mbuf *m, const struct mqt_pkt *pkt);
 
 /** TCP options that the tracker wants to know. */
 struct mqt_tcp_options {

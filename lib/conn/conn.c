@@ -154,10 +154,15 @@ key_store(struct conn *c, const struct embryo *e)
 	}
 }
 
+/* Its VLAN ids are in the link header that is kept for injected segments. */
 static void
 key_load(const struct conn *c, struct mqt_flow_key *key)
 {
+	uint16_t vlan[2];
+
 	*key = (struct mqt_flow_key){ 0 };
+	mqt_l2_vlans(c->l2[CLIENT], c->l2_len[CLIENT], vlan);
+	memcpy(c->flags & CONN_IP6 ? key->v6.vlan : key->v4.vlan, vlan, sizeof(vlan));
 	for (unsigned i = 0; i < 2; i++) {
 		if (c->flags & CONN_IP6) {
 			memcpy(key->v6.ip[i], c->ip[i], 16);

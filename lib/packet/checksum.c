@@ -4,8 +4,11 @@
  * not used: behind a segment of odd length it swaps the bytes of a sum before folding it, and
  * loses the carries.
  *
+ * A wrong checksum of IPv4 is the sender's way to show the tracker what no host will take; so it is
+ * asked for each packet of a listener, and kept cheap for the header without options.
+ *
  * Synchronisation: none; whoever owns the bytes.
- * Source: RFC 1071 §2, RFC 9293 §3.1 and RFC 8200 §8.1 for the pseudo headers.
+ * Source: RFC 791 §3.1, RFC 1071 §2, RFC 9293 §3.1 and RFC 8200 §8.1 for the pseudo headers.
  */
 #include "bytes.h"
 #include "mqtrack/packet.h"
@@ -80,4 +83,23 @@ mqt_pkt_checksum_ok(const struct rte_mbuf *m, const struct mqt_pkt *pkt)
 	}
 	return sum_fold(sum_pseudo_header(ip, pkt->ip_version, len) +
 			       sum_chain(m, pkt->l4_off, len)) == 0xffff;
+}
+
+bool
+mqt_pkt_ip_checksum_ok(const struct rte_mbuf *m, const struct mqt_pkt *pkt)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod_offset(m, const uint8_t *, pkt->l3_off);
+	uint64_t verdict = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
+	uint32_t word[5];
+	uint64_t sum;
+
+	if (pkt->ip_version != 4 || verdict == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+		return true;
+	if (verdict == RTE_MBUF_F_RX_IP_CKSUM_BAD)
+		return false;
+	memcpy(word, ip, sizeof(word));
+	sum = (uint64_t)word[0] + word[1] + word[2] + word[3] + word[4];
+	if (ip[0] != 0x45)
+		sum += sum_bytes(ip + sizeof(word), (ip[0] & 0x0fu) * 4 - sizeof(word));
+	return sum_fold(sum) == 0xffff;
 }

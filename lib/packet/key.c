@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Ends of a TCP view and the flow key made of them. The end with the smaller (address, port), as
- * numbers, comes first, so both directions have one key (rule R20).
+ * numbers, comes first, so both directions have one key (rule R20). VLAN ids have no direction.
  */
 #include "bytes.h"
 #include "mqtrack/packet.h"
@@ -52,11 +52,13 @@ mqt_flow_key_of(const struct rte_mbuf *m, const struct mqt_pkt *pkt, struct mqt_
 		memcpy(&key->v4.ip_be[src_low], ip + IPV4_DST, 4);
 		key->v4.port_be[!src_low] = port_be[0];
 		key->v4.port_be[src_low] = port_be[1];
+		memcpy(key->v4.vlan, pkt->vlan, sizeof(key->v4.vlan));
 	} else {
 		memcpy(key->v6.ip[!src_low], ip + IPV6_SRC, 16);
 		memcpy(key->v6.ip[src_low], ip + IPV6_DST, 16);
 		key->v6.port_be[!src_low] = port_be[0];
 		key->v6.port_be[src_low] = port_be[1];
+		memcpy(key->v6.vlan, pkt->vlan, sizeof(key->v6.vlan));
 	}
 	return src_low;
 }

@@ -24,12 +24,26 @@
 #define ETHER_LEN 14
 #define TAG_LEN   4
 #define MAX_TAGS  2
+#define VLAN_ID   0x0fff
 
 #define PROTO_HOP_BY_HOP 0
 #define PROTO_TCP        6
 #define PROTO_ROUTING    43
 #define PROTO_FRAGMENT   44
 #define PROTO_DST_OPTS   60
+
+/* IPv4 options. Source: RFC 791 §3.1, the registry of IP option numbers. */
+#define OPT4_END        0
+#define OPT4_NOP        1
+#define OPT4_RECORD     7
+#define OPT4_TIMESTAMP  68
+#define OPT4_LOOSE_SRC  131
+#define OPT4_STRICT_SRC 137
+
+/* IPv6 options. Source: RFC 8200 §4.2. */
+#define OPT6_PAD1 0
+#define OPT6_DISCARD                                                                               \
+	0xc0 /* not both bits 0: whoever does not know the option discards the packet */
 
 #define IPV4_MIN_LEN   20
 #define IPV4_MORE_FRAG 0x2000
@@ -49,7 +63,23 @@ struct frame {
 	uint32_t end;   /* end of the IP packet, once known */
 };
 
-/* Ethernet and tags. Sets l2_len. @return the EtherType, 0 where there is none. */
+void
+mqt_l2_vlans(const uint8_t *l2, unsigned l2_len, uint16_t vlan[2])
+{
+	unsigned n = 0;
+
+	vlan[0] = vlan[1] = 0;
+	if (l2_len > MQT_L2_MAX)
+		return;
+	for (unsigned off = ETHER_LEN; off + TAG_LEN <= l2_len; off += TAG_LEN) {
+		uint16_t id = get_be16(l2 + off) & VLAN_ID;
+
+		if (id != 0)
+			vlan[n++] = id;
+	}
+}
+
+/* Ethernet and tags. Sets l2_len and vlan. @return the EtherType, 0 where there is none. */
 static uint16_t
 parse_link(const struct frame *f, struct mqt_pkt *pkt)
 {
@@ -68,6 +98,8 @@ parse_link(const struct frame *f, struct mqt_pkt *pkt)
 		type = get_be16(f->data + off - 2);
 	}
 	pkt->l2_len = (uint8_t)off;
+	if (off > ETHER_LEN)
+		mqt_l2_vlans(f->data, off, pkt->vlan);
 	return type;
 }
 
@@ -94,6 +126,33 @@ parse_tcp(const struct frame *f, struct mqt_pkt *pkt, uint32_t off)
 	return MQT_PKT_TCP;
 }
 
+/* What hosts refuse is of no effect. @return TCP: nothing speaks against the options. */
+static enum mqt_pkt_kind
+check_ipv4_options(const uint8_t *opt, const uint8_t *end)
+{
+	while (opt < end && opt[0] != OPT4_END) {
+		unsigned least = 2;
+
+		if (opt[0] == OPT4_NOP) {
+			opt++;
+			continue;
+		}
+		if (opt[0] == OPT4_LOOSE_SRC || opt[0] == OPT4_STRICT_SRC)
+			return MQT_PKT_OTHER;
+		if (opt[0] == OPT4_RECORD)
+			least = 3;
+		if (opt[0] == OPT4_TIMESTAMP)
+			least = 4;
+		if (end - opt < 2 || opt[1] < least || opt[1] > end - opt)
+			return MQT_PKT_MALFORMED;
+		/* behind the length, a pointer that counts from 1 */
+		if (least > 2 && opt[2] <= least)
+			return MQT_PKT_MALFORMED;
+		opt += opt[1];
+	}
+	return MQT_PKT_TCP;
+}
+
 static enum mqt_pkt_kind
 parse_ipv4(struct frame *f, struct mqt_pkt *pkt)
 {
@@ -111,19 +170,64 @@ parse_ipv4(struct frame *f, struct mqt_pkt *pkt)
 	if (ip[9] != PROTO_TCP)
 		return MQT_PKT_OTHER;
 	f->end = off + total_len;
-	if (total_len < header_len || f->end > f->len)
+	if (total_len < header_len || f->end > f->len || off + header_len > f->limit)
 		return MQT_PKT_MALFORMED;
+	if (header_len > IPV4_MIN_LEN) {
+		enum mqt_pkt_kind kind = check_ipv4_options(ip + IPV4_MIN_LEN, ip + header_len);
+
+		if (kind != MQT_PKT_TCP)
+			return kind;
+	}
 	return parse_tcp(f, pkt, off + header_len);
+}
+
+/* Options of a hop-by-hop or destination options header of len bytes. */
+static enum mqt_pkt_kind
+check_ipv6_options(const uint8_t *header, uint32_t len)
+{
+	const uint8_t *opt = header + 2, *end = header + len;
+
+	while (opt < end) {
+		if (opt[0] == OPT6_PAD1) {
+			opt++;
+			continue;
+		}
+		if (end - opt < 2 || opt[1] > end - opt - 2)
+			return MQT_PKT_MALFORMED;
+		if (opt[0] & OPT6_DISCARD)
+			return MQT_PKT_OTHER;
+		opt += opt[1] + 2;
+	}
+	return MQT_PKT_TCP;
+}
+
+/* A header at off that is to be skipped. @return its length, or 0 with *kind set. */
+static uint32_t
+extension_len(const struct frame *f, uint8_t proto, uint32_t off, enum mqt_pkt_kind *kind)
+{
+	uint32_t limit = RTE_MIN(f->limit, f->end), len;
+
+	*kind = MQT_PKT_MALFORMED;
+	if (off + 8 > limit)
+		return 0;
+	len = (f->data[off + 1] + 1u) * 8;
+	if (off + len > limit)
+		return 0;
+	if (proto != PROTO_ROUTING)
+		*kind = check_ipv6_options(f->data + off, len);
+	else /* segments left: the destination is not yet the flow's end */
+		*kind = f->data[off + 3] != 0 ? MQT_PKT_OTHER : MQT_PKT_TCP;
+	return *kind == MQT_PKT_TCP ? len : 0;
 }
 
 /* Walks the extension headers. @return where TCP begins, or 0 with *kind set. */
 static uint32_t
 skip_extensions(const struct frame *f, uint8_t proto, uint32_t off, enum mqt_pkt_kind *kind)
 {
-	uint32_t limit = RTE_MIN(f->limit, f->end);
-
 	*kind = MQT_PKT_MALFORMED;
 	for (unsigned n = 0; n <= MAX_EXTENSIONS; n++) {
+		uint32_t len;
+
 		switch (proto) {
 		case PROTO_TCP:
 			return off;
@@ -131,22 +235,22 @@ skip_extensions(const struct frame *f, uint8_t proto, uint32_t off, enum mqt_pkt
 			*kind = MQT_PKT_FRAGMENT;
 			return 0;
 		case PROTO_HOP_BY_HOP:
+			if (n > 0)
+				return 0;
+			break;
 		case PROTO_ROUTING:
 		case PROTO_DST_OPTS:
 			break;
-		default:
+		default: /* also an authentication header */
 			*kind = MQT_PKT_OTHER;
 			return 0;
 		}
-		if (off + 8 > limit)
+		len = extension_len(f, proto, off, kind);
+		if (len == 0)
 			return 0;
-		if (proto == PROTO_ROUTING && f->data[off + 3] != 0) {
-			/* segments left: the destination is not yet the flow's end */
-			*kind = MQT_PKT_OTHER;
-			return 0;
-		}
+		*kind = MQT_PKT_MALFORMED;
 		proto = f->data[off];
-		off += (f->data[off + 1] + 1u) * 8;
+		off += len;
 	}
 	return 0;
 }

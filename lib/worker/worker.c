@@ -165,6 +165,10 @@ inspect(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port, struct mqt_pack
 		count(w, MQT_W_PASSED, 1);
 		return false;
 	}
+	if (unlikely(!mqt_pkt_ip_checksum_ok(m, &pkt->view))) {
+		count(w, MQT_W_BAD_IP_CHECKSUM, 1);
+		return false;
+	}
 	pkt->src_low = (uint8_t)mqt_flow_key_of(m, &pkt->view, &pkt->key);
 	len = pkt->view.ip_version == 4 ? MQT_FLOW_KEY_V4_LEN : MQT_FLOW_KEY_V6_LEN;
 	pkt->hash = mqt_hash_flow(w->all->hash_key, &pkt->key, len);

@@ -373,7 +373,7 @@ send_next(struct flow *f, int side, unsigned flags, const void *payload, size_t 
 #define RST_ACK (MQT_TCP_RST | MQT_TCP_ACK)
 
 /* The k-th segment that left at a port, from the n kept; NULL: there is none. */
-static const struct out *
+static inline const struct out *
 sent(uint16_t port, unsigned k)
 {
 	for (unsigned i = 0; i < w.n_out; i++)

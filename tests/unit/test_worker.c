@@ -308,6 +308,8 @@ put32(uint8_t *p, uint32_t v)
 static unsigned
 tcp4(uint8_t *f, uint16_t src, uint16_t sport, uint16_t dst, uint16_t dport, uint32_t seq)
 {
+	uint16_t sum;
+
 	memset(f, 0, 60);
 	f[0] = f[6] = 2;
 	put16(f + 12, 0x0800);
@@ -317,6 +319,8 @@ tcp4(uint8_t *f, uint16_t src, uint16_t sport, uint16_t dst, uint16_t dport, uin
 	f[23] = 6;
 	put32(f + 26, 0x0a000000u | src);
 	put32(f + 30, 0x0a000000u | dst);
+	sum = (uint16_t)~rte_raw_cksum(f + 14, 20);
+	memcpy(f + 24, &sum, sizeof(sum));
 	put16(f + 34, sport);
 	put16(f + 36, dport);
 	put32(f + 38, seq);
@@ -459,6 +463,33 @@ test_other_traffic_passes_bit_for_bit_both_ways(void)
 		CHECK_EQ(counted(w, MQT_W_TX_PACKETS), RTE_DIM(others));
 		CHECK_EQ(counted(w, MQT_W_HANDED_OVER), 0);
 	}
+	teardown();
+}
+
+static void
+test_a_wrong_ip_checksum_passes_without_effect(void)
+{
+	uint8_t f[64];
+	unsigned len = tcp4(f, 1, flow_of(0), 2, 1883, 7);
+	struct rte_mbuf *in, *out = NULL;
+
+	setup();
+	f[22]--;
+	in = feed(0, 0, f, len);
+	turn(0);
+	turn(1);
+	CHECK_EQ(rte_ring_dequeue(tx[1][0], (void **)&out), 0);
+	CHECK(out == in);
+	rte_pktmbuf_free(out);
+	CHECK_EQ(conns_of[0]->n_seen + conns_of[1]->n_seen, 0);
+	CHECK_EQ(counted(0, MQT_W_BAD_IP_CHECKSUM), 1);
+	/* what no listener sees to is not asked for it */
+	tcp4(f, 1, 40000, 2, 22, 7);
+	f[22]--;
+	feed(0, 0, f, len);
+	turn(0);
+	CHECK_EQ(counted(0, MQT_W_BAD_IP_CHECKSUM), 1);
+	CHECK_EQ(counted(0, MQT_W_PASSED), 1);
 	teardown();
 }
 
@@ -905,6 +936,8 @@ main(void)
 	CU_TestInfo tests[] = {
 		{ "other traffic passes bit for bit both ways",
 				test_other_traffic_passes_bit_for_bit_both_ways },
+		{ "a wrong IP checksum passes without effect",
+				test_a_wrong_ip_checksum_passes_without_effect },
 		{ "a mix keeps its order", test_a_mix_keeps_its_order },
 		{ "each flow has one owner and keeps its order",
 				test_each_flow_has_one_owner_and_keeps_its_order },
