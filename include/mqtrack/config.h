@@ -77,8 +77,8 @@ struct mqt_limits {
 	uint32_t reorder_per_flow;  /* segments a direction */
 	uint32_t stepdown_local_ms; /* rule R7 */
 	uint32_t opening_ms;        /* rule R7 */
-	uint32_t contest_ms;        /* CONNACKs of one client id and broker closer than this wait as
-				     * long for what the broker closes; 0: off */
+	uint32_t contest_ms;        /* a CONNACK so close behind one of the same client id waits as
+				     * long for what the brokers close; 0: off */
 	uint32_t stall_ms;          /* a worker silent for longer is stalled (rule R8) */
 	uint32_t handshake_ms;      /* SYN/ACK to CONNACK; then the flow is opaque */
 	uint32_t embryo_ms;         /* SYN to the client's ACK */

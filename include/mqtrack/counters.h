@@ -86,7 +86,7 @@
 	X(GRANTS, "newcomers granted")                                                             \
 	X(GRANTED, "grants confirmed")                                                             \
 	X(RETURNED, "grants that found the newcomer gone")                                         \
-	X(CONTESTS, "newcomers held until their broker has closed one of two")                     \
+	X(CONTESTS, "newcomers held while their brokers close others")                             \
 	X(SUPERSEDED, "newcomers refused for a newer one")                                         \
 	X(DEAD_WAITERS, "newcomers that ended before their grant")                                 \
 	X(TABLE_FULL, "newcomers refused: the maps were full")                                     \

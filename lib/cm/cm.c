@@ -50,7 +50,7 @@
  * (R7), for answers may have been lying in the rings all the while.
  *
  * Files: locker.c the client-id locks and what waits in them; open.c from OPEN to being served;
- * contest.c newcomers between whom their broker decides; room.c whether there is room; admit.c to
+ * contest.c newcomers between whom brokers decide, recent.c who came a moment ago; room.c whether there is room; admit.c to
  * GRANT and its answer; stepdown.c requests, kills; takeover.c begin and end; inherit.c what a
  * newcomer does with the sessions it finds; retained.c sessions without a connection; policy.c and
  * flap.c what keeps a newcomer out; down.c the end of channels; command.c kick, discard and
@@ -89,7 +89,8 @@ tables_init(struct mqt_cm *cm)
 	if (cm_notes_init(&cm->notes, n_buckets(max)) < 0 ||
 			cm_locks_init(&cm->locks, n_buckets(max)) < 0 ||
 			cm_downs_init(&cm->downs, max) < 0 ||
-			cm_flaps_init(&cm->flaps, cm->config) < 0 || !cm_open_space(cm))
+			cm_flaps_init(&cm->flaps, cm->config) < 0 ||
+			cm_recents_init(&cm->recents, max) < 0 || !cm_open_space(cm))
 		return -ENOMEM;
 	return 0;
 }
@@ -116,6 +117,7 @@ mqt_cm_create(const struct mqt_cm_params *params)
 	cm->events = params->events;
 	cm->registry = params->registry;
 	cm->n_owners = params->n_owners;
+	cm->contest_ns = 1;
 	cm->limit_ns = limits->stepdown_local_ms * MQT_NS_PER_MS;
 	for (unsigned w = 0; w < params->n_owners; w++) {
 		cm->owners[w].o = params->owners[w];
@@ -174,6 +176,7 @@ mqt_cm_destroy(struct mqt_cm *cm)
 	cm_downs_fini(&cm->downs);
 	cm_retained_fini(cm);
 	cm_flaps_fini(&cm->flaps);
+	cm_recents_fini(&cm->recents);
 	cds_wfcq_destroy(&cm->cmd_head, &cm->cmd_tail);
 	free(cm->opens);
 	free(cm);
@@ -195,8 +198,10 @@ turn_clock(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 
 	cm_read_clock(cm);
 	gap = cm->last_turn_ns ? cm->now_ns - cm->last_turn_ns : 0;
-	if (gap <= CM_MAX_GAP_NS)
+	if (gap <= CM_MAX_GAP_NS) {
 		cm->ctl_ns += gap;
+		cm_contest_clock(cm, gap);
+	}
 	cm->last_turn_ns = cm->now_ns;
 }
 

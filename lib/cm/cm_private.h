@@ -76,8 +76,8 @@ struct cm_note {
 	uint64_t ended_ns;           /* GRANTED with a session: when it died */
 	struct cm_lock *lock;        /* NEWCOMER, GRANTED, ASKED */
 	uint64_t token;              /* ASKED */
-	uint64_t due_ns;             /* control time, valid while timed */
-	TAILQ_ENTRY(cm_note) by_due; /* in cm->timed while timed */
+	uint64_t due_ns;             /* control time while timed, contest time while HELD */
+	TAILQ_ENTRY(cm_note) by_due; /* in cm->timed while timed, in cm->held while HELD */
 	uint8_t kind;                /* enum cm_note_kind */
 	uint8_t action;              /* ASKED: enum mqt_stepdown */
 	uint8_t outcome;             /* ASKED by a command: index of its outcome */
@@ -176,6 +176,16 @@ struct cm_flaps {
 	uint32_t mask;                 /* of sets */
 };
 
+/* --- recent.c ----------------------------------------------------------------------------------- */
+
+struct cm_recent_entry;
+
+struct cm_recents {
+	struct cm_recent_entry *entries;
+	uint64_t last_ns; /* of them all */
+	uint32_t mask;    /* of sets */
+};
+
 /* --- inspect.c ---------------------------------------------------------------------------------- */
 
 TAILQ_HEAD(cm_inquiry_queue, cm_inquiry);
@@ -214,7 +224,8 @@ struct mqt_cm {
 
 	/* control only */
 	uint64_t now_ns, wall_ns;
-	uint64_t ctl_ns; /* control time: mono without the gaps */
+	uint64_t ctl_ns;     /* control time: mono without the gaps */
+	uint64_t contest_ns; /* contest time: while all workers run (contest.c) */
 	uint64_t last_turn_ns;
 	uint64_t n_turns;
 	uint64_t next_token;
@@ -230,6 +241,7 @@ struct mqt_cm {
 	struct cm_downs downs;
 	struct cm_retained retained;
 	struct cm_flaps flaps;
+	struct cm_recents recents;
 	struct cm_pool inquiries;
 	uint32_t n_inquiries;
 	struct cm_note **opens; /* read in this turn */
@@ -399,12 +411,27 @@ void cm_room_wait(struct mqt_cm *cm, struct cm_lock *lock, enum cm_room_kind kin
 unsigned cm_room_serve(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
 /* contest.c */
-/* Holds a newcomer whose rival its broker is about to close, or not it. */
+/* So much control time has passed. */
+void cm_contest_clock(struct mqt_cm *cm, uint64_t gap_ns) MQT_REQUIRES(mqt_role_control);
+/* Holds a newcomer that came close behind another one. */
 bool cm_contest_hold(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
 /* A held newcomer is gone. */
 void cm_contest_died(struct mqt_cm *cm, struct cm_note *note);
+/* A connection, admitted or not, was left by its client. */
+void cm_contest_left(struct mqt_cm *cm, const struct mqt_info *info, mqt_chan_id chan)
+		MQT_REQUIRES(mqt_role_control);
 /* Lets those in that have been held long enough. */
 unsigned cm_contest_expire(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+
+/* recent.c */
+int cm_recents_init(struct cm_recents *recents, uint32_t max_clients);
+void cm_recents_fini(struct cm_recents *recents);
+/* A newcomer has come. Returns whether another one of its client id did so less than @p window_ns
+ * ago. */
+bool cm_recent_came(struct cm_recents *recents, const struct mqt_digest *digest, mqt_chan_id chan,
+		uint64_t now_ns, uint64_t window_ns);
+/* Its client has left: forgotten, if it was the only one of its moment. */
+void cm_recent_left(struct cm_recents *recents, const struct mqt_digest *digest, mqt_chan_id chan);
 
 /* stepdown.c */
 /* Asks all channels of the list that live, the newest by @p newest, the others to discard. Returns

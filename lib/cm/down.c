@@ -10,8 +10,9 @@
  * DOWN and CLOSED: a flow is over. Two steps, so that a storm of them holds up nobody:
  *
  *	cm_down()        as it is read: out of the live map and `disconnected` said at once. It
- *	                 costs one table entry and looks at nothing else. With CLOSED comes a
- *	                 session: then the channel becomes a retained one instead (retained.c).
+ *	                 costs one table entry, and one look at who came a moment ago (contest.c)
+ *	                 where anybody did. With CLOSED comes a session: then the channel
+ *	                 becomes a retained one instead (retained.c).
  *	cm_down_slice()  at most `down_slice` a turn, in order: out of the other maps.
  *
  * Between the two the channel is a disconnected row. When its client opens again meanwhile, the
@@ -110,6 +111,13 @@ leave(struct mqt_cm *cm, struct mqt_chan *row, struct cm_note *note, struct mqt_
 		cm_down_push(cm, row->id);
 }
 
+static bool
+by_client(enum mqt_reason reason)
+{
+	return reason == MQT_REASON_CLIENT_DISCONNECT || reason == MQT_REASON_CLIENT_CLOSED ||
+			reason == MQT_REASON_CLIENT_RESET;
+}
+
 void
 cm_down(struct mqt_cm *cm, const struct mqt_msg *msg)
 {
@@ -118,8 +126,11 @@ cm_down(struct mqt_cm *cm, const struct mqt_msg *msg)
 	struct mqt_session *session = msg->type == MQT_MSG_CLOSED ? msg->session : NULL;
 	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
 	struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
+	const struct mqt_info *info = row ? row->info : note ? note->info : NULL;
 
 	cm_count(cm, MQT_C_DOWN);
+	if (info && by_client(reason))
+		cm_contest_left(cm, info, msg->chan);
 	if (note && note->await_down) {
 		awaited(cm, note);
 	} else if (note &&
