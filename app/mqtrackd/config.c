@@ -43,6 +43,7 @@
 	X(handshake_ms, 100, 3600000)                                                              \
 	X(embryo_ms, 100, 600000)                                                                  \
 	X(idle_sec, 1, 31536000)                                                                   \
+	X(keepalive_grace_ms, 0, 3600000)                                                          \
 	X(slot_quiet_ms, 0, 600000)                                                                \
 	X(down_batch, 1, 10000000)                                                                 \
 	X(down_slice, 1, 10000000)                                                                 \

@@ -82,11 +82,13 @@ struct mqt_limits {
 	uint32_t stall_ms;          /* a worker silent for longer is stalled (rule R8) */
 	uint32_t handshake_ms;      /* SYN/ACK to CONNACK; then the flow is opaque */
 	uint32_t embryo_ms;         /* SYN to the client's ACK */
-	uint32_t idle_sec;          /* an established flow without any segment is forgotten */
-	uint32_t slot_quiet_ms;     /* a released slot rests this long (rule R1) */
-	uint32_t down_batch;        /* DOWNs drained a turn */
-	uint32_t down_slice;        /* channels unregistered a turn */
-	uint32_t events;            /* ring of events, a power of two */
+	uint32_t idle_sec;          /* a client without keepalive: its flow is probed after so
+				     * much silence; an opaque one is forgotten */
+	uint32_t keepalive_grace_ms; /* on top of 1.5 times the keepalive */
+	uint32_t slot_quiet_ms;      /* a released slot rests this long (rule R1) */
+	uint32_t down_batch;         /* DOWNs drained a turn */
+	uint32_t down_slice;         /* channels unregistered a turn */
+	uint32_t events;             /* ring of events, a power of two */
 	uint32_t max_retained;    /* sessions without a connection; the next to expire goes first */
 	uint32_t session_filters; /* topic filters kept of a session, beyond that counted */
 	uint32_t session_inflight;     /* packet ids kept of a session and direction */

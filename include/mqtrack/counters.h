@@ -70,7 +70,10 @@
 	X(CLOSING_DROPPED, "segments of closed flows dropped")                                     \
 	X(NO_MBUF, "segments not injected: the pool was empty")                                    \
 	X(NO_MEMORY, "flows made opaque: no memory")                                               \
-	X(IDLE, "connections forgotten after the idle limit")                                      \
+	X(KEEPALIVE, "clients silent for longer than their keepalive allows")                      \
+	X(IDLE, "connections idle for the limit: opaque, or found dead")                           \
+	X(IDLE_ALIVE, "connections idle for the limit whose both ends answered a probe")           \
+	X(INJECTED_PROBE, "TCP keepalive probes injected")                                         \
 	X(FROZEN, "flows frozen by a takeover")                                                    \
 	X(FROZEN_DROPPED, "segments of frozen flows dropped")                                      \
 	X(WILL_SUPPRESSED, "wills suppressed by an injected DISCONNECT")                           \

@@ -82,15 +82,16 @@ enum mqt_reason {
 	MQT_REASON_TABLE_FULL,      /* the tracker has no room: passes untracked or is refused */
 	MQT_REASON_OPENING_TIMEOUT, /* the worker's own limit (rule R7) */
 	MQT_REASON_REPLACED,        /* a new incarnation of the same flow (rule R17) */
-	MQT_REASON_IDLE,
-	MQT_REASON_OPAQUE, /* the stream could not be followed any more */
+	MQT_REASON_IDLE,            /* no keepalive, and an end does not answer any more */
+	MQT_REASON_OPAQUE,          /* the stream could not be followed any more */
 	MQT_REASON_SHUTDOWN,
 	MQT_REASON_TAKEN_OVER,
 	MQT_REASON_POLICY,            /* refused: reject-new, the older connection stays */
 	MQT_REASON_USERNAME_MISMATCH, /* refused: the client id is bound to another user name */
 	MQT_REASON_FLAPPING,          /* refused: held down after too many takeovers */
 	MQT_REASON_EXPIRED,
-	MQT_REASON_EVICTED, /* a retained session left for a newer one: the limit is reached */
+	MQT_REASON_EVICTED,   /* a retained session left for a newer one: the limit is reached */
+	MQT_REASON_KEEPALIVE, /* the client was silent for longer than its keepalive allows */
 	MQT_N_REASONS,
 };
 

@@ -7,12 +7,6 @@
 
 #include <string.h>
 
-/*
- * TCP's own keepalive first speaks after 7,200 s of silence and gives up 9 probes of 75 s later
- * (tcp(7)), so a flow that is silent for longer than their sum is not alive at either end.
- */
-#define DEFAULT_IDLE_SEC (7200 + 900)
-
 void
 mqt_config_init(struct mqt_config *cfg)
 {
@@ -46,7 +40,8 @@ mqt_config_init(struct mqt_config *cfg)
 			.stall_ms = 1000,
 			.handshake_ms = 60000,
 			.embryo_ms = 30000,
-			.idle_sec = DEFAULT_IDLE_SEC,
+			.idle_sec = 7200, /* as TCP's own keepalive, RFC 9293 §3.8.4 */
+			.keepalive_grace_ms = 10000,
 			.slot_quiet_ms = 1000,
 			.down_batch = 100000,
 			.down_slice = 1024,

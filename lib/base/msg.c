@@ -18,7 +18,7 @@ static const char *const reason_names[] = {
 	[MQT_REASON_TABLE_FULL] = "table_full",
 	[MQT_REASON_OPENING_TIMEOUT] = "opening_timeout",
 	[MQT_REASON_REPLACED] = "replaced",
-	[MQT_REASON_IDLE] = "idle",
+	[MQT_REASON_IDLE] = "idle_timeout",
 	[MQT_REASON_OPAQUE] = "opaque",
 	[MQT_REASON_SHUTDOWN] = "shutdown",
 	[MQT_REASON_TAKEN_OVER] = "taken_over",
@@ -27,6 +27,7 @@ static const char *const reason_names[] = {
 	[MQT_REASON_FLAPPING] = "flapping",
 	[MQT_REASON_EXPIRED] = "expired",
 	[MQT_REASON_EVICTED] = "evicted",
+	[MQT_REASON_KEEPALIVE] = "keepalive_timeout",
 };
 
 _Static_assert(sizeof(reason_names) / sizeof(reason_names[0]) == MQT_N_REASONS, "a name for each");

@@ -56,17 +56,36 @@ put_link_header(const struct conn *c, enum side from, struct mqt_segment *seg)
 	seg->l2[seg->l2_len - 1] = (uint8_t)type;
 }
 
-/* Sends a segment to one end, in the name of the other. */
+/* Sends a segment to one end, in the name of the other; who they are is filled in here. */
+static void
+send_built(struct mqt_conns *cs, const struct conn *c, enum side to, struct mqt_segment *seg)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_endpoint end[2];
+	struct rte_mbuf *m;
+
+	put_link_header(c, opposite(to), seg);
+	conn_endpoints(c, &end[CLIENT], &end[BROKER]);
+	seg->src = end[opposite(to)];
+	seg->dst = end[to];
+	seg->has_ts = !!(c->flags & CONN_TS);
+	seg->window = window_of(&c->stream[opposite(to)]);
+	m = mqt_segment_build(cs->pool, seg);
+	if (!m) {
+		count(cs, MQT_W_NO_MBUF);
+		return;
+	}
+	mqt_tx_push(cs->tx, (uint16_t)(2 * c->pair + to), m, NULL, 0);
+}
+
+/* Sends a segment of a flow that is over for both ends. */
 static void
 send_segment(struct mqt_conns *cs, const struct conn *c, enum side to, unsigned flags, uint32_t seq,
 		const uint8_t *payload, size_t len) MQT_REQUIRES(mqt_role_worker)
 {
 	const struct stream *from = &c->stream[opposite(to)], *peer = &c->stream[to];
-	struct mqt_endpoint end[2];
 	struct mqt_segment seg = {
 		.tcp_flags = (uint8_t)flags,
-		.has_ts = !!(c->flags & CONN_TS),
-		.window = window_of(from),
 		.seq = seq,
 		.ack = peer->next,
 		.ts_val = from->ts_val + (cs->now_ms - from->seen_ms),
@@ -74,18 +93,28 @@ send_segment(struct mqt_conns *cs, const struct conn *c, enum side to, unsigned 
 		.payload = payload,
 		.payload_len = (uint16_t)len,
 	};
-	struct rte_mbuf *m;
 
-	put_link_header(c, opposite(to), &seg);
-	conn_endpoints(c, &end[CLIENT], &end[BROKER]);
-	seg.src = end[opposite(to)];
-	seg.dst = end[to];
-	m = mqt_segment_build(cs->pool, &seg);
-	if (!m) {
-		count(cs, MQT_W_NO_MBUF);
-		return;
-	}
-	mqt_tx_push(cs->tx, (uint16_t)(2 * c->pair + to), m, NULL, 0);
+	send_built(cs, c, to, &seg);
+}
+
+/*
+ * The flow may go on, so nothing is said that its sender has not said: its last acknowledgement and
+ * its last timestamp, for one beyond its clock would make the peer discard what it sends next.
+ */
+void
+close_probe(struct mqt_conns *cs, const struct conn *c, enum side to)
+{
+	const struct stream *from = &c->stream[opposite(to)], *peer = &c->stream[to];
+	struct mqt_segment seg = {
+		.tcp_flags = MQT_TCP_ACK,
+		.seq = peer->ack - 1,
+		.ack = from->ack,
+		.ts_val = from->ts_val,
+		.ts_ecr = peer->ts_val,
+	};
+
+	count(cs, MQT_W_INJECTED_PROBE);
+	send_built(cs, c, to, &seg);
 }
 
 static void
@@ -180,15 +209,22 @@ speak_for_client(struct conn *c)
 	return true;
 }
 
+/* The DISCONNECT of the broker, which 3.x does not know. */
+static void
+speak_for_broker(struct conn *c, uint8_t code)
+{
+	if (c->version != 5 || !can_speak(c, BROKER))
+		return;
+	c->stream[BROKER].injected = INJECT_DISCONNECT;
+	c->inj_code[BROKER] = code;
+}
+
 static void
 choose_stepdown(struct mqt_conns *cs, struct conn *c, uint8_t code)
 {
 	bool suppress = cs->config->listeners[c->listener].will == MQT_WILL_SUPPRESS;
 
-	if (c->version == 5 && can_speak(c, BROKER)) {
-		c->stream[BROKER].injected = INJECT_DISCONNECT;
-		c->inj_code[BROKER] = code;
-	}
+	speak_for_broker(c, code);
 	if (suppress && speak_for_client(c) && c->flags & CONN_WILL)
 		count(cs, MQT_W_WILL_SUPPRESSED);
 }
@@ -219,6 +255,9 @@ choose(struct mqt_conns *cs, struct conn *c, enum close_how how)
 		break;
 	case CLOSE_DISCARD:
 		choose_stepdown(cs, c, MQT_MQTT_RC_TAKEN_OVER);
+		break;
+	case CLOSE_KEEPALIVE:
+		speak_for_broker(c, MQT_MQTT_RC_KEEPALIVE);
 		break;
 	case CLOSE_REFUSE:
 		choose_refusal(c, MQT_MQTT_RC_SERVER_BUSY, V3_UNAVAILABLE);

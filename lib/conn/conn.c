@@ -275,7 +275,7 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 	c->session = NULL;
 	c->isn = e->isn[CLIENT];
 	c->expiry_sec = 0;
-	c->inj_code[CLIENT] = c->inj_code[BROKER] = 0;
+	c->keepalive_sec = 0;
 	for (unsigned side = 0; side < 2; side++) {
 		stream_init(cs, &c->stream[side], e, side);
 		c->l2_len[side] = e->l2_len[side];
@@ -337,7 +337,7 @@ conn_pass(struct mqt_conns *cs, struct conn *c)
 	}
 	handshake_end(cs, c);
 	conn_set_state(cs, c, MQT_CONN_OPAQUE);
-	conn_arm(cs, c, cs->config->limits.idle_sec * MQT_NS_PER_SEC);
+	silence_watch(cs, c);
 }
 
 void
@@ -526,49 +526,6 @@ mqt_conns_input(struct mqt_conns *cs, struct mqt_packet *pkts, unsigned n)
 
 /* --- timers ------------------------------------------------------------------------------------ */
 
-/* The reason of an end that an RST of this side brings. */
-static enum mqt_reason
-doubt_reason(const struct conn *c)
-{
-	return c->flags & CONN_DOUBT_BROKER ? MQT_REASON_BROKER_RESET : MQT_REASON_CLIENT_RESET;
-}
-
-static void
-end_silent(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
-		MQT_REQUIRES(mqt_role_worker)
-{
-	if (!channel_down(cs, c, reason)) {
-		close_wire(cs, c, CLOSE_RESET);
-		return;
-	}
-	conn_remove(cs, c);
-}
-
-static void
-flow_timer(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
-{
-	uint64_t limit = cs->config->limits.idle_sec * MQT_NS_PER_SEC;
-	uint64_t silent = tcp_silent_ms(cs, c) * MQT_NS_PER_MS;
-
-	if (conn_is_killed(c) && !(c->flags & CONN_DOWN)) {
-		channel_killed(cs, c);
-		return;
-	}
-	if (c->flags & CONN_DOUBT) {
-		end_silent(cs, c, doubt_reason(c));
-		return;
-	}
-	if (c->state == MQT_CONN_CLOSING)
-		limit = LINGER_NS;
-	if (silent < limit) {
-		conn_arm(cs, c, limit - silent);
-		return;
-	}
-	if (c->state != MQT_CONN_CLOSING)
-		count(cs, MQT_W_IDLE);
-	end_silent(cs, c, MQT_REASON_IDLE);
-}
-
 static void
 conn_timer(struct mqt_timer *timer, void *arg)
 {
@@ -595,7 +552,7 @@ conn_timer(struct mqt_timer *timer, void *arg)
 		/* fallthrough */
 	case MQT_CONN_CONNECTED:
 	case MQT_CONN_OPAQUE:
-		flow_timer(cs, c);
+		silence_timer(cs, c);
 		break;
 	default:
 		break;

@@ -22,6 +22,7 @@
  *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
  *   handshake.c  CONNECT and CONNACK, opening a channel, parking (R11)
  *   session.c    the session of a flow: fed by its taps, inherited, handed over
+ *   silence.c    keepalive, and flows on which nobody speaks any more
  *   freeze.c     a flow that is being taken over: nothing passes
  *   close.c      closing a flow on the wire (R14, R15, R16)
  *   message.c    the worker's side of the mailbox, the end of a channel
@@ -123,8 +124,8 @@ struct conn {
 	uint16_t flags;       /* enum conn_flag */
 	uint8_t state;        /* enum mqt_conn_state */
 	uint8_t version;
-	uint8_t pair; /* of ports */
-	uint8_t tries;
+	uint8_t pair;  /* of ports */
+	uint8_t tries; /* CLOSING: to be heard; CONNECTED: looks at a silent flow */
 	uint16_t listener;
 	struct stream stream[2];
 
@@ -147,7 +148,10 @@ struct conn {
 	};
 	uint8_t ip[2][16]; /* of its flow key, lower end first; IPv4 in the first 4 bytes */
 	uint16_t port_be[2];
-	uint8_t inj_code[2]; /* MQTT code of what was injected */
+	union {
+		uint8_t inj_code[2];    /* CLOSING: MQTT code of what was injected */
+		uint16_t keepalive_sec; /* before: the broker's or the client's; 0: off */
+	};
 	uint8_t l2_len[2];
 	uint8_t l2[2][CONN_L2_MAX]; /* link header as that sender's frames had it */
 } __rte_cache_aligned;
@@ -477,6 +481,8 @@ enum close_how {
 	CLOSE_RESET,   /* both ends by RST */
 	CLOSE_KICK,    /* v5 client: DISCONNECT 0x98 where possible */
 	CLOSE_DISCARD, /* v5 client: DISCONNECT 0x8E where possible */
+	/* v5 client: DISCONNECT 0x8D where possible; the broker is to publish the will */
+	CLOSE_KEEPALIVE,
 	/* refusing CONNACK to the client, DISCONNECT to the broker where possible */
 	CLOSE_REFUSE,          /* v5 0x89, 3.x 0x03 */
 	CLOSE_REFUSE_POLICY,   /* v5 0x97, 3.x 0x03 */
@@ -495,6 +501,20 @@ void close_timer(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /** Resets a flow without connection at both ends, from one packet of it, and drops the packet. */
 void close_unknown(struct mqt_conns *cs, const struct mqt_packet *p) WORKER_ROLE;
+
+/**
+ * Asks an end whether it is still there, by a TCP keepalive probe in the name of the other. The
+ * flow goes on.
+ */
+void close_probe(struct mqt_conns *cs, const struct conn *c, enum side to) WORKER_ROLE;
+
+/* --- silence.c --------------------------------------------------------------------------------- */
+
+/** From now on the flow passes: CONNECTED, or OPAQUE. */
+void silence_watch(struct mqt_conns *cs, struct conn *c);
+
+/** The timer of a flow that passes, or is being closed by its own ends. */
+void silence_timer(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /* --- freeze.c ---------------------------------------------------------------------------------- */
 

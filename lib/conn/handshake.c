@@ -300,6 +300,7 @@ channel_open(struct mqt_conns *cs, struct conn *c, struct mqt_info *info)
 	cs->open_ns = RTE_MAX(cs->now_ns, cs->open_ns + 1);
 	msg.stamp_ns = cs->open_ns;
 	c->expiry_sec = session_expiry(cs, info);
+	c->keepalive_sec = info->keepalive_sec;
 	c->flags |= CONN_CHANNEL | (info->flags & MQT_INFO_HAS_WILL ? CONN_WILL : 0);
 	/* release: who learns of this channel by the message finds it live */
 	atomic_store_explicit(&c->slot.word, mqt_slot_word(conn_gen(c), MQT_SLOT_LIVE),

@@ -98,7 +98,7 @@ on_grant(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 	}
 	count(cs, MQT_W_GRANTS);
 	conn_set_state(cs, c, MQT_CONN_CONNECTED);
-	conn_arm(cs, c, cs->config->limits.idle_sec * MQT_NS_PER_SEC);
+	silence_watch(cs, c);
 	channel_post(cs, c, MQT_MSG_GRANTED, MQT_REASON_NONE, NULL);
 	session_begin(cs, c, msg->session);
 	handshake_release(cs, c);

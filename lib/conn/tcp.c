@@ -158,7 +158,9 @@ tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte
 		return;
 	c->flags &= (uint16_t)~CONN_DOUBT;
 	s->seen_ms = cs->now_ms;
-	if (side == CLIENT)
+	/* of the client's MQTT bytes, for its keepalive: silence.c */
+	if (side == CLIENT && v->payload_len > 0 &&
+			mqt_seq_cmp(v->seq + v->payload_len, o->ack) > 0)
 		atomic_store_explicit(&c->slot.seen_ns, cs->now_ns, memory_order_relaxed);
 	if (c->flags & CONN_TS)
 		learn_timestamp(s, m, v);

@@ -1228,28 +1228,6 @@ test_second_connect_and_broken_framing_keep_identity(void)
 	}
 }
 
-static void
-test_idle_flow_is_forgotten(void)
-{
-	struct flow f = flow_new();
-
-	world_config();
-	w.config.limits.idle_sec = 100;
-	world_start();
-	connected(&f, "c");
-	advance(90 * SEC);
-	send_next(&f, BROKER, ACK, "\xd0\x00", 2);
-	advance(90 * SEC);
-	CHECK_NO_MESSAGE();
-	advance(11 * SEC);
-	CHECK_DOWN(&f, MQT_REASON_IDLE);
-	CHECK_EQ(COUNT(IDLE), 1);
-	send_next(&f, CLIENT, ACK, "\xc0\x00", 2);
-	CHECK_EQ(COUNT(MIDSTREAM), 1);
-	release(&f);
-	world_end();
-}
-
 /* --- the end of a flow ------------------------------------------------------------------------- */
 
 static const struct {
@@ -2215,7 +2193,6 @@ main(void)
 		TEST(test_gap_inside_a_body_needs_no_holding),
 		TEST(test_acknowledged_unseen_bytes_end_following_but_not_identity),
 		TEST(test_second_connect_and_broken_framing_keep_identity),
-		TEST(test_idle_flow_is_forgotten),
 		TEST(test_end_of_a_flow_is_down_once_with_its_reason),
 		TEST(test_half_closed_flow_lingers_for_a_limit),
 		TEST(test_fin_behind_a_gap_counts_when_it_is_filled),

@@ -111,15 +111,16 @@ test_every_key_is_read(void)
 			"  max_handshakes: 4, connect_max_bytes: 65, parked_per_flow: 6,\n"
 			"  parked_per_worker: 7, reorder_per_flow: 8,\n"
 			"  stepdown_local_ms: 9, opening_ms: 100, contest_ms: 12, stall_ms: 11,\n"
-			"  handshake_ms: 102, embryo_ms: 103, idle_sec: 14,\n"
+			"  handshake_ms: 102, embryo_ms: 103, idle_sec: 14, keepalive_grace_ms: "
+			"18,\n"
 			"  slot_quiet_ms: 15, down_batch: 16, down_slice: 17, events: 32,\n"
 			"  max_retained: 0, session_filters: 20, session_inflight: 21,\n"
 			"  session_packet_bytes: 122}\n"
 			"flap: {takeovers: 3, within: 4, hold: 5}\n"
 			"control: {socket: /tmp/s, max_clients: 2, max_request: 2048,\n"
 			"  max_backlog: 8192}\n";
-	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 9, 100, 12, 11, 102, 103, 14, 15, 16,
-		17, 32, 0, 20, 21, 122 };
+	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 9, 100, 12, 11, 102, 103, 14, 18, 15,
+		16, 17, 32, 0, 20, 21, 122 };
 	const uint32_t flap[] = { 3, 4, 5 };
 	static struct mqt_config cfg;
 	struct mqt_endpoint ep;
