@@ -12,8 +12,8 @@
  * moves again, the orphans that are left are live again. Meanwhile a newcomer or a command takes
  * an orphan's place by killing it (stepdown.c); its worker finds that when it wakes up.
  *
- * Channels are found by walking the worker's slots, a slice a turn: a slot that is LIVE names a
- * channel by its generation. A channel registered during the walk, behind it, is not orphaned by
+ * Channels are found by walking the worker's slots, a slice a turn: a slot that is LIVE, or CLOSED
+ * with its DOWN still to come, names a channel by its generation. A channel registered during the walk, behind it, is not orphaned by
  * it; but its GRANT is not answered either, and it is killed for that.
  *
  * Synchronisation: control lcore. Heartbeat and slot words are written by the worker; both are
@@ -85,6 +85,13 @@ visit(struct mqt_cm *cm, mqt_chan_id id, enum cm_walk walk) MQT_REQUIRES(mqt_rol
 	return false;
 }
 
+/* The DOWN of a closed one is held up with its worker; once that answers, it is on its way. */
+static bool
+of_interest(enum mqt_slot_state state, enum cm_walk walk)
+{
+	return state == MQT_SLOT_LIVE || (state == MQT_SLOT_CLOSED && walk == CM_WALK_ORPHAN);
+}
+
 static unsigned
 walk_slice(struct mqt_cm *cm, unsigned worker) MQT_REQUIRES(mqt_role_control)
 {
@@ -99,7 +106,7 @@ walk_slice(struct mqt_cm *cm, unsigned worker) MQT_REQUIRES(mqt_role_control)
 				&mqt_slots_at(&owner->o.slots, slot)->word, memory_order_relaxed);
 		uint32_t gen = (uint32_t)(word >> 8);
 
-		if ((word & 0xff) == MQT_SLOT_LIVE)
+		if (of_interest((enum mqt_slot_state)(word & 0xff), owner->walk))
 			n += visit(cm, mqt_chan_id_make(cm->config->node_id, worker, slot, gen),
 					owner->walk);
 	}

@@ -32,6 +32,7 @@ sim_app_start(struct sim_world *w, struct sim_flow *f)
 	f->anonymous = sim_clientids[f->clientid][0] == '\0';
 	f->fresh = f->stale = false;
 	f->released = f->tracked = f->ended = f->silent = false;
+	f->chan = MQT_CHAN_NONE;
 	f->keepalive = (uint16_t)(1 + w->stats.connects % 65535);
 
 	c.version = f->version;
@@ -277,6 +278,28 @@ broker_act(struct sim_world *w, struct sim_flow *f)
 	else if (p->stale || (w->faults && sim_percent(&w->rng, 3)))
 		broker_close(w, f, p->stale);
 	else if (p->answered && sim_percent(&w->rng, 30))
+		write_publish(w, p, p->version);
+	sim_peer_output(w, f, SIM_BROKER);
+}
+
+bool
+sim_app_answers(const struct sim_flow *f)
+{
+	const struct sim_peer *p = &f->peer[SIM_BROKER];
+
+	return p->state == SIM_TCP_OPEN && p->hello && !p->answered && !p->fin_queued;
+}
+
+void
+sim_app_publish(struct sim_world *w, struct sim_flow *f)
+{
+	struct sim_peer *p = &f->peer[SIM_BROKER];
+
+	if (p->hello && !p->answered) {
+		broker_answer(w, f);
+		sim_peer_output(w, f, SIM_BROKER);
+	}
+	if (p->code == 0)
 		write_publish(w, p, p->version);
 	sim_peer_output(w, f, SIM_BROKER);
 }

@@ -33,18 +33,15 @@ static struct {
 	struct key key[N_KEYS];
 	unsigned n_keys;
 	uint64_t event_seq;
-	/* a slow reader: it stands on a row, and no grace period ends meanwhile (R10) */
-	const struct mqt_chan *held;
-	mqt_chan_id held_id;
-	const struct mqt_info *held_info;
-	uint16_t held_keepalive;
 } state;
 
 void
 sim_check_start(struct sim_world *w)
 {
-	(void)w;
 	memset(&state, 0, sizeof(state));
+	sim_check_time_start(w);
+	sim_check_reader_start();
+	sim_check_session_start();
 	mqt_rcu_register();
 }
 
@@ -149,6 +146,22 @@ forget_session(struct sim_world *w, const struct mqt_event *ev)
 	}
 }
 
+/* The channel is over, and its flow may go on without: nothing is known of it any more. */
+static void
+untrack(struct sim_world *w, const struct mqt_event *ev)
+{
+	if (ev->reason != MQT_REASON_OPENING_TIMEOUT && ev->reason != MQT_REASON_IDLE)
+		return;
+	for (unsigned i = 0; i < SIM_FLOWS; i++) {
+		struct sim_flow *f = &w->flow[i];
+
+		if (f->chan != ev->chan || !f->tracked)
+			continue;
+		f->tracked = false;
+		w->session[f->domain][f->broker][f->clientid].stale = true;
+	}
+}
+
 /* Events after which a session of the broker may go on that the tracker has dropped. */
 static bool
 drops_session(enum mqt_event_type type)
@@ -179,6 +192,11 @@ check_events(struct sim_world *w)
 		if (missed)
 			sim_fail(w, "I8", "%" PRIu64 " events lost before %" PRIu64, missed,
 					ev.seq);
+		sim_check_event_time(w, &ev);
+		sim_check_session_event(w, &ev);
+		sim_check_reader_event(w, &ev);
+		if (ev.type == MQT_EVENT_DISCONNECTED)
+			untrack(w, &ev);
 		if ((ev.flags & (MQT_INFO_ANONYMOUS | MQT_INFO_ASSIGNED)) || ev.clientid_len > 7)
 			continue;
 		if (drops_session((enum mqt_event_type)ev.type))
@@ -209,48 +227,13 @@ check_events(struct sim_world *w)
 	}
 }
 
-bool
-sim_check_reading(void)
-{
-	return state.held != NULL;
-}
-
-/* Now and then a reader stays on a row for many steps. */
-static void
-check_slow_reader(struct sim_world *w)
-{
-	const struct mqt_chan *c;
-	uint32_t pos;
-
-	if (state.held) {
-		if (state.held->id != state.held_id || state.held->info != state.held_info ||
-				state.held_info->keepalive_sec != state.held_keepalive)
-			sim_fail(w, "R10", "row of %" PRIx64 " changed under a reader",
-					state.held_id);
-		if (!w->faults || sim_below(&w->rng, 200) == 0)
-			state.held = NULL;
-		return;
-	}
-	if (!w->faults || sim_below(&w->rng, 20) != 0)
-		return;
-	pos = sim_below(&w->rng, 16);
-	mqt_rcu_read_lock();
-	c = mqt_cm_channels_next(sim_tracker_cm(w), &pos);
-	if (c) {
-		state.held = c;
-		state.held_id = c->id;
-		state.held_info = c->info;
-		state.held_keepalive = c->info->keepalive_sec;
-	}
-	mqt_rcu_read_unlock();
-}
-
 void
 sim_check_step(struct sim_world *w)
 {
 	check_events(w);
 	check_maps(w);
-	check_slow_reader(w);
+	sim_check_session_step(w);
+	sim_check_slow_reader(w);
 }
 
 /* --- the wire ------------------------------------------------------------------------------------ */
@@ -287,9 +270,11 @@ note_release(struct sim_world *w, struct sim_flow *f)
 	mqt_rcu_read_lock();
 	c = row_of(w, f);
 	f->tracked = c != NULL;
+	f->chan = c ? c->id : MQT_CHAN_NONE;
 	mqt_rcu_read_unlock();
 	if (!f->tracked || f->anonymous)
 		return;
+	sim_check_session_released(w, f->chan);
 	if (s->last == f->index)
 		s->stale = f->stale && !f->fresh;
 	if (f->fresh)
@@ -377,14 +362,18 @@ check_session(struct sim_world *w, const struct sim_flow *f, mqt_chan_id chan)
 		w->stats.resumed++;
 }
 
-/* R11: what was released without a row never gets one. */
+/* R11: what was released without a row is never live. */
 static void
 check_untracked(struct sim_world *w, const struct sim_flow *f)
 {
-	if (!same_incarnation(f) || !f->released || f->tracked)
+	const struct mqt_chan *c;
+
+	if (!same_incarnation(f) || !f->released || f->chan != MQT_CHAN_NONE)
 		return;
 	mqt_rcu_read_lock();
-	if (row_of(w, f))
+	c = row_of(w, f);
+	/* one that its worker had let pass may have left a session to its row */
+	if (c && mqt_cm_is_live(sim_tracker_cm(w), c->id))
 		sim_fail(w, "R11", "flow %u: its CONNACK left before it was granted", f->index);
 	mqt_rcu_read_unlock();
 }

@@ -49,7 +49,7 @@ sim_trace(const struct sim_world *w, const struct sim_flow *f, const char *way,
 		const struct sim_seg *seg)
 {
 	const struct sim_peer *c = &f->peer[SIM_CLIENT], *b = &f->peer[SIM_BROKER];
-	bool from_client = way[0] == 'C' || way[strlen(way) - 1] == 'B';
+	bool from_client = way[0] == 'C' || strstr(way, ">B");
 	uint32_t seq0 = from_client ? c->iss : b->iss, ack0 = from_client ? b->iss : c->iss;
 
 	if (w->trace != (int)f->index)
@@ -315,6 +315,7 @@ run(uint64_t seed, const struct options *o)
 	w->seed = seed;
 	w->rng.state = seed * 0x2545f4914f6cdd1dull + 1;
 	w->now_ns = 1000 * MQT_NS_PER_SEC;
+	w->wall_offset_ns = SIM_WALL_NS;
 	w->faults = true;
 	w->verbose = o->verbose;
 	w->trace = o->trace;
@@ -327,6 +328,7 @@ run(uint64_t seed, const struct options *o)
 	for (w->step = 0; w->step < o->steps && !w->failures; w->step++) {
 		step(w);
 		sim_check_step(w);
+		sim_fault(w);
 		if (w->step % QUIET_EVERY == QUIET_EVERY - 1) {
 			settle(w);
 			sim_check_quiet(w);
@@ -339,10 +341,12 @@ run(uint64_t seed, const struct options *o)
 		sim_tracker_print(w);
 	printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " connects, %" PRIu64
 	       " CONNACKs released, %" PRIu64 " kicks, %" PRIu64 " segments, %" PRIu64
-	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " quiet points, %" PRIu64
+	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " clock steps, %" PRIu64
+	       " suspensions, %" PRIu64 " floods, %" PRIu64 " quiet points, %" PRIu64
 	       " sessions compared, %" PRIu64 " of them resumed: %s\n",
 			seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
 			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
+			w->stats.clock_steps, w->stats.suspensions, w->stats.floods,
 			w->stats.quiets, w->stats.sessions, w->stats.resumed,
 			w->failures ? "FAILED" : "ok");
 	/* after a breach it stays as it is: packets are still under way */

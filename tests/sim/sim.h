@@ -10,8 +10,9 @@
  *   peer.c    TCP ends: segments, retransmission, reset rules of RFC 9293 and RFC 5961
  *   app.c     what clients and brokers say to each other
  *   tracker.c the tracker under test: ports, workers, manager, clock
- *   check.c   the invariants, looked at after every step
- *   main.c    steps, faults, quiet points, options
+ *   fault.c   clock steps, lcores that do not run, floods
+ *   check.c   the invariants, looked at after every step; check_*.c: those with a state of their own
+ *   main.c    steps, lost segments, quiet points, options
  */
 
 #include "mqtrack/clock.h"
@@ -35,6 +36,7 @@
 #define SIM_LINK_MAX  48
 #define SIM_STREAM    2048
 #define SIM_TOPICS    4
+#define SIM_WALL_NS   (1700000000 * (int64_t)MQT_NS_PER_SEC) /* the wall clock at the start */
 
 /* --- choices ----------------------------------------------------------------------------------- */
 
@@ -143,6 +145,7 @@ struct sim_flow {
 	bool fresh;         /* its session began with it */
 	bool stale;         /* the tracker did not know its broker's session before */
 	bool silent;        /* a newer CONNACK of its client id has been released since */
+	mqt_chan_id chan;   /* of that row */
 	uint16_t keepalive; /* no two incarnations have the same: finds the channel of this one */
 };
 
@@ -162,7 +165,7 @@ struct sim_tracker;
 
 struct sim_stats {
 	uint64_t connects, released, kicks, deliveries, drops, reorders, stalls, quiets, sessions,
-			resumed;
+			resumed, clock_steps, suspensions, floods;
 };
 
 struct sim_world {
@@ -170,7 +173,8 @@ struct sim_world {
 	uint64_t seed;
 	uint64_t step;
 	uint64_t now_ns;
-	bool faults; /* off at quiet points */
+	int64_t wall_offset_ns; /* the wall clock is the monotonic one and this */
+	bool faults;            /* off at quiet points */
 	struct sim_flow flow[SIM_FLOWS];
 	struct sim_session session[SIM_DOMAINS][SIM_BROKERS][SIM_CLIENTIDS];
 	uint64_t stalled_until[SIM_WORKERS];
@@ -215,6 +219,10 @@ void sim_app_read(struct sim_world *w, struct sim_flow *f, enum sim_end end);
 void sim_app_act(struct sim_world *w, struct sim_flow *f);
 /* Only brings to an end what is under way. */
 void sim_app_settle(struct sim_world *w, struct sim_flow *f);
+/* Whether the broker has read CONNECT and may say CONNACK. */
+bool sim_app_answers(const struct sim_flow *f);
+/* Has the broker say CONNACK, where it has not, and a PUBLISH, in segments of their own. */
+void sim_app_publish(struct sim_world *w, struct sim_flow *f);
 
 /* --- tracker.c --------------------------------------------------------------------------------- */
 
@@ -233,6 +241,10 @@ struct mqt_digest sim_tracker_digest(
 /* Messages that no state expected, on both sides. */
 uint64_t sim_tracker_unexpected(struct sim_world *w);
 struct mqt_cm *sim_tracker_cm(struct sim_world *w);
+const struct mqt_config *sim_tracker_config(struct sim_world *w);
+uint64_t sim_tracker_control_counter(struct sim_world *w, enum mqt_control_counter c);
+/* Whether messages from or to a worker still wait outside their rings. */
+bool sim_tracker_backlog(struct sim_world *w, unsigned worker);
 const struct mqt_event_ring *sim_tracker_events(struct sim_world *w);
 const struct mqt_conns_gauges *sim_tracker_gauges(struct sim_world *w, unsigned worker);
 /* Asks the owner of a channel for its session. @return false where it has none. */
@@ -243,11 +255,14 @@ bool sim_tracker_busy(struct sim_world *w);
 void sim_tracker_run(struct sim_world *w);
 void sim_tracker_print(struct sim_world *w);
 
+/* --- fault.c ----------------------------------------------------------------------------------- */
+
+/* Between two steps: one of its faults, or mostly none. */
+void sim_fault(struct sim_world *w);
+
 /* --- check.c ----------------------------------------------------------------------------------- */
 
 void sim_check_start(struct sim_world *w);
-/* Whether a reader is inside a section: no grace period can end. */
-bool sim_check_reading(void);
 /* A segment leaves the tracker. */
 void sim_check_output(struct sim_world *w, struct sim_flow *f, enum sim_end to,
 		const struct sim_seg *seg);
@@ -257,5 +272,40 @@ void sim_check_step(struct sim_world *w);
 void sim_check_quiet(struct sim_world *w);
 /* All flows are closed and everything has come to rest. */
 void sim_check_end(struct sim_world *w);
+
+/* --- check_time.c ------------------------------------------------------------------------------ */
+
+void sim_check_time_start(struct sim_world *w);
+/* A worker has had a turn. */
+void sim_check_worker_turn(struct sim_world *w, unsigned worker);
+/* The control lcore has had a turn that began at @p began_ns. */
+void sim_check_control_turn(struct sim_world *w, uint64_t began_ns);
+/* An event is read. */
+void sim_check_event_time(struct sim_world *w, const struct mqt_event *ev);
+
+/* --- check_reader.c ---------------------------------------------------------------------------- */
+
+void sim_check_reader_start(void);
+/* Now and then a reader stays on a row for many steps. */
+void sim_check_slow_reader(struct sim_world *w);
+/* Whether it is inside a section: no grace period can end. */
+bool sim_check_reading(void);
+/* The control lcore has changed the maps, in the middle of its turn. */
+void sim_check_registered(struct sim_world *w, const struct mqt_digest *digest, mqt_chan_id id);
+void sim_check_unregistered(struct sim_world *w, const struct mqt_digest *digest, mqt_chan_id id);
+/* It has ended its turn. */
+void sim_check_reader_turn(void);
+/* An event is read. */
+void sim_check_reader_event(struct sim_world *w, const struct mqt_event *ev);
+
+/* --- check_session.c --------------------------------------------------------------------------- */
+
+void sim_check_session_start(void);
+/* The CONNACK of a channel has left. */
+void sim_check_session_released(struct sim_world *w, mqt_chan_id chan);
+/* An event is read. */
+void sim_check_session_event(struct sim_world *w, const struct mqt_event *ev);
+/* After all events of a step. */
+void sim_check_session_step(struct sim_world *w);
 
 #endif

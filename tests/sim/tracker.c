@@ -32,6 +32,7 @@ struct sim_tracker {
 	struct mqt_maps *maps;
 	struct mqt_event_ring *events;
 	struct mqt_cm *cm;
+	struct mqt_registry registry;
 	unsigned commands;
 };
 
@@ -49,7 +50,7 @@ wall_ns(void *arg)
 {
 	struct sim_world *w = arg;
 
-	return w->now_ns + 1700000000 * MQT_NS_PER_SEC;
+	return w->now_ns + (uint64_t)w->wall_offset_ns;
 }
 
 static void
@@ -122,6 +123,31 @@ make_ports(struct sim_tracker *t)
 	return 0;
 }
 
+static void
+registered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
+{
+	sim_check_registered(arg, digest, id);
+}
+
+static void
+unregistered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
+{
+	sim_check_unregistered(arg, digest, id);
+}
+
+static unsigned
+lookup_elsewhere(void *arg, const struct mqt_digest *digest, mqt_chan_id *out, unsigned n)
+{
+	return 0;
+}
+
+/* There is no other node; it is told of each step in the maps. */
+static const struct mqt_registry_ops registry_ops = {
+	.registered = registered,
+	.unregistered = unregistered,
+	.lookup = lookup_elsewhere,
+};
+
 static int
 make_manager(struct sim_tracker *t)
 {
@@ -133,7 +159,7 @@ make_manager(struct sim_tracker *t)
 		.config = &t->config,
 		.clock = &t->clock,
 		.hash_key = &t->key,
-		.registry = mqt_registry_local(),
+		.registry = &t->registry,
 		.owners = owners,
 		.n_owners = SIM_WORKERS,
 	};
@@ -165,6 +191,7 @@ sim_tracker_start(struct sim_world *w)
 		return -1;
 	w->tracker = t;
 	t->clock = (struct mqt_clock){ mono_ns, wall_ns, w };
+	t->registry = (struct mqt_registry){ &registry_ops, w };
 	for (unsigned i = 0; i < 16; i++) {
 		t->key.digest[i] = (uint8_t)sim_random(&w->rng);
 		t->key.flow[i] = (uint8_t)sim_random(&w->rng);
@@ -310,14 +337,21 @@ sim_tracker_worker_turn(struct sim_world *w, unsigned worker)
 	mqt_role_worker_assert();
 	n = mqt_worker_turn(mqt_workers_at(w->tracker->workers, worker));
 	drain_ports(w);
+	sim_check_worker_turn(w, worker);
 	return n;
 }
 
 unsigned
 sim_tracker_control_turn(struct sim_world *w)
 {
+	uint64_t began_ns = w->now_ns + 1; /* its first reading */
+	unsigned n;
+
 	mqt_role_control_assert();
-	return mqt_cm_turn(w->tracker->cm);
+	n = mqt_cm_turn(w->tracker->cm);
+	sim_check_control_turn(w, began_ns);
+	sim_check_reader_turn();
+	return n;
 }
 
 void
@@ -433,6 +467,27 @@ struct mqt_cm *
 sim_tracker_cm(struct sim_world *w)
 {
 	return w->tracker->cm;
+}
+
+const struct mqt_config *
+sim_tracker_config(struct sim_world *w)
+{
+	return &w->tracker->config;
+}
+
+uint64_t
+sim_tracker_control_counter(struct sim_world *w, enum mqt_control_counter c)
+{
+	return mqt_counter_get(&mqt_cm_counters(w->tracker->cm)->v[c]);
+}
+
+bool
+sim_tracker_backlog(struct sim_world *w, unsigned worker)
+{
+	const struct mqt_mailbox *mb =
+			mqt_worker_mailbox(mqt_workers_at(w->tracker->workers, worker));
+
+	return mqt_mailbox_outbox_worker(mb) > 0 || mqt_mailbox_outbox_control(mb) > 0;
 }
 
 const struct mqt_event_ring *
