@@ -20,13 +20,13 @@
  * the way of an info from lcore to lcore are raced too.
  *
  * The run is bounded by counts: the writer goes on until it has opened CHANNELS and every reader
- * has done its least. Time is virtual, so no limit of the manager ever passes, whatever the
- * sanitizer and the machine take.
+ * has done its least. Time is virtual and goes on with the turns, so sessions expire and no limit
+ * of the manager ever passes, whatever the sanitizer and the machine take.
  *
  *	fill    the clients that are only ever taken over come; nobody reads yet
- *	churn   opens, ends, takeovers, kicks, storms of DOWNs, and the readers (reader.c)
+ *	churn   opens, ends, takeovers, kicks, storms of CLOSED and DOWN, and the readers (reader.c)
  *	quiet   nothing new begins: what is counted must be what is there
- *	drain   all end: everything must have been given back
+ *	drain   all end, sessions expire: everything must have been given back
  *
  * Exit status 0: no reader saw anything wrong, and all counts are right.
  */
@@ -61,8 +61,10 @@ static uint64_t
 now_ns(void *arg)
 {
 	struct stress *s = arg;
+	bool drains = atomic_load_explicit(&s->phase, memory_order_relaxed) == STRESS_DRAIN;
 
-	return atomic_fetch_add_explicit(&s->now_ns, MQT_NS_PER_US, memory_order_relaxed);
+	return atomic_fetch_add_explicit(
+			&s->now_ns, drains ? MQT_NS_PER_SEC : MQT_NS_PER_MS, memory_order_relaxed);
 }
 
 static void
@@ -73,6 +75,7 @@ configure(struct stress *s)
 	s->config.limits.max_clients = STRESS_SLOTS;
 	s->config.limits.stepdown_local_ms = UINT32_MAX;
 	s->config.limits.opening_ms = UINT32_MAX;
+	s->config.limits.max_retained = STRESS_RETAINED;
 	s->config.flap.takeovers = 0;
 	s->now_ns = STRESS_T0_NS;
 	s->clock = (struct mqt_clock){ now_ns, now_ns, s };
@@ -189,7 +192,10 @@ get(const _Atomic uint32_t *counter)
 	return atomic_load_explicit(counter, memory_order_acquire);
 }
 
-/* Goes on until nothing is under way and @p n_live channels live; UINT32_MAX: any number. */
+/*
+ * Goes on until nothing is under way and @p n_live channels live, and where it is none, no session
+ * is left; UINT32_MAX: any number.
+ */
 static void
 settle(struct stress *s, bool owner_here, enum stress_phase phase, uint32_t n_live)
 		MQT_REQUIRES(mqt_role_control)
@@ -201,7 +207,8 @@ settle(struct stress *s, bool owner_here, enum stress_phase phase, uint32_t n_li
 		turn(s, owner_here);
 		quiet = get(&s->owner.n_busy) == 0 && !mqt_cm_busy(s->cm) &&
 						(n_live == UINT32_MAX ||
-								get(&s->owner.n_live) == n_live)
+								get(&s->owner.n_live) == n_live) &&
+						(n_live > 0 || mqt_cm_retained_count(s->cm) == 0)
 				? quiet + 1
 				: 0;
 	}
@@ -223,14 +230,16 @@ expect_readers(const struct stress *s)
 
 		printf("reader %u: %" PRIu64 " walks, %" PRIu64 " rows, %" PRIu64
 		       " look-ups (%" PRIu64 " found), %" PRIu64 " by id, %" PRIu64
-		       " traffic, %" PRIu64 " events (%" PRIu64 " missed), %" PRIu64 " commands\n",
+		       " traffic, %" PRIu64 " events (%" PRIu64 " missed), %" PRIu64
+		       " commands, %" PRIu64 " sessions\n",
 				i, r->n_walks, r->n_rows, r->n_lookups, r->n_hits, r->n_by_id,
-				r->n_stats, r->n_events, r->n_missed, r->n_commands);
+				r->n_stats, r->n_events, r->n_missed, r->n_commands, r->n_sessions);
 		EXPECT_EQ(r->n_bad, 0);
 		EXPECT_LEAST(r->n_walks, STRESS_MIN_WALKS);
 		EXPECT_LEAST(r->n_lookups, STRESS_MIN_LOOKUPS);
 		EXPECT_LEAST(r->n_events, STRESS_MIN_EVENTS);
 		EXPECT_LEAST(r->n_commands, STRESS_MIN_COMMANDS);
+		EXPECT_LEAST(r->n_sessions, STRESS_MIN_SESSIONS);
 		EXPECT_LEAST(r->n_hits, 1);
 		EXPECT_LEAST(r->n_by_id, 1);
 		EXPECT_LEAST(r->n_stats, 1);
@@ -242,18 +251,72 @@ static void
 expect_quiet(struct stress *s)
 {
 	struct reader walker = { .s = s, .index = STRESS_READERS };
-	uint32_t n_live = get(&s->owner.n_live);
+	uint32_t n_live = get(&s->owner.n_live), n_retained = mqt_cm_retained_count(s->cm);
 	struct mqt_maps_sizes sizes;
 
 	mqt_maps_sizes(s->maps, &sizes);
 	EXPECT_LEAST(n_live, STRESS_PERMANENT);
-	EXPECT_EQ(sizes.channels, n_live);
-	EXPECT_EQ(sizes.clients, n_live); /* one live channel a client id */
+	EXPECT_LEAST(n_retained, 1);
+	EXPECT_EQ(sizes.channels, n_live + n_retained);
+	EXPECT_LEAST(sizes.clients, n_live); /* one live channel a client id */
+	EXPECT_LEAST(sizes.channels, sizes.clients);
 	EXPECT_EQ(sizes.live, n_live);
 	EXPECT_EQ(sizes.retired, 0);
 	EXPECT_EQ(mqt_cm_live_count(s->cm), n_live);
-	EXPECT_EQ(reader_walk_all(&walker), n_live);
+	EXPECT_EQ(reader_walk_all(&walker), n_live + n_retained);
 	EXPECT_EQ(walker.n_bad, 0);
+}
+
+/* Sessions that the manager has given away or ended. */
+static uint64_t
+sessions_over(const struct stress *s)
+{
+	return counter(s, MQT_C_SESSION_RESUMED) + counter(s, MQT_C_SESSION_DISCARDED) +
+			counter(s, MQT_C_SESSION_EXPIRED) + counter(s, MQT_C_SESSION_EVICTED) +
+			counter(s, MQT_C_SESSION_LOST_BY_BROKER) +
+			counter(s, MQT_C_SESSION_HANDED_OUT);
+}
+
+/* I7, when all is over: none is lost, none is in two places, and each way was gone. */
+static void
+expect_sessions(const struct stress *s)
+{
+	static const enum mqt_control_counter ways[] = { MQT_C_TAKEOVERS, MQT_C_SESSION_CREATED,
+		MQT_C_SESSION_RESUMED, MQT_C_SESSION_RETAINED, MQT_C_SESSION_DISCARDED,
+		MQT_C_SESSION_EXPIRED, MQT_C_SESSION_EVICTED, MQT_C_SESSION_LOST_BY_BROKER,
+		MQT_C_SESSION_LEFT_BEHIND, MQT_C_SESSION_ADOPTED, MQT_C_SESSION_HANDED_OUT };
+	const struct owner *o = &s->owner;
+	uint64_t n_taken = 0;
+
+	printf("sessions: %" PRIu64 " made, %" PRIu64 " inherited, %" PRIu64 " closed, %" PRIu64
+	       " handed over, %" PRIu64 " given back, %" PRIu64 " dropped, %" PRIu64
+	       " pendings lost\n",
+			o->n_made, o->n_inherited, o->n_closed, o->n_handed_over, o->n_given_back,
+			o->n_dropped, o->n_pendings_lost);
+	for (unsigned i = 0; i < RTE_DIM(ways); i++) {
+		printf("manager: %" PRIu64 " %s\n", counter(s, ways[i]),
+				mqt_control_counter_help(ways[i]));
+		EXPECT_LEAST(counter(s, ways[i]), 1);
+	}
+	/* of the owner: a flow in which nothing happened had none to hand over */
+	EXPECT_EQ(o->n_made + o->n_inherited,
+			o->n_closed + o->n_handed_over - o->n_blank_left + o->n_given_back +
+					o->n_dropped);
+	/* of the manager: for such a flow it made one */
+	EXPECT_EQ(o->n_closed + o->n_handed_over + o->n_given_back, sessions_over(s));
+	for (unsigned i = 0; i < STRESS_READERS; i++)
+		n_taken += s->readers[i].n_taken;
+	EXPECT_EQ(n_taken, counter(s, MQT_C_SESSION_HANDED_OUT));
+	EXPECT_EQ(o->n_inherited, counter(s, MQT_C_SESSION_RESUMED));
+	EXPECT_EQ(o->n_kept, counter(s, MQT_C_SESSION_RETAINED));
+	EXPECT_EQ(o->n_ends, o->n_handed_over); /* R4: begin is followed by end */
+	EXPECT_LEAST(o->n_handed_over, counter(s, MQT_C_TAKEOVERS));
+	EXPECT_LEAST(o->n_blank_left, o->n_blank_got);
+	EXPECT_LEAST(o->n_pendings_lost, o->n_messages_missed);
+	EXPECT_EQ(counter(s, MQT_C_GRANTS),
+			counter(s, MQT_C_SESSION_CREATED) + counter(s, MQT_C_SESSION_ADOPTED) +
+					counter(s, MQT_C_SESSION_RESUMED));
+	EXPECT_EQ(counter(s, MQT_C_SESSION_LOST_BY_KILL), 0);
 }
 
 static void
@@ -277,9 +340,11 @@ expect_empty(const struct stress *s, uint32_t n_rows)
 	EXPECT_LEAST(o->n_storms, 1);
 	EXPECT_EQ(counter(s, MQT_C_OPENS), o->n_opened);
 	EXPECT_EQ(counter(s, MQT_C_RELEASED), o->n_opened - o->n_refused);
-	EXPECT_EQ(counter(s, MQT_C_SUPERSEDED), o->n_refused);
+	EXPECT_EQ(counter(s, MQT_C_SUPERSEDED) + counter(s, MQT_C_TABLE_FULL), o->n_refused);
 	EXPECT_EQ(counter(s, MQT_C_RETURNED), o->n_returned);
 	EXPECT_EQ(counter(s, MQT_C_STEPDOWNS), o->n_stepdowns);
+	EXPECT_EQ(counter(s, MQT_C_STEPDOWNS),
+			counter(s, MQT_C_STEPDOWN_OK) + counter(s, MQT_C_STEPDOWN_NOPROC));
 	EXPECT_EQ(counter(s, MQT_C_UNREGISTERED), counter(s, MQT_C_GRANTS));
 	EXPECT_EQ(counter(s, MQT_C_DUPLICATES), 0);
 	EXPECT_EQ(counter(s, MQT_C_KILLS), 0);
@@ -327,6 +392,7 @@ run(struct stress *s, bool owner_here) MQT_REQUIRES(mqt_role_control)
 	if (!owner_here)
 		pthread_join(owner, NULL);
 	expect_empty(s, empty.free);
+	expect_sessions(s);
 }
 
 static void

@@ -12,14 +12,21 @@
  * opened at random, so an open often finds its client connected, and takes over; connections end
  * at random too, also before their GRANT; now and then all of them end at once.
  *
+ * A session is made when its connection is granted without one, unless nothing happens on it. It
+ * leaves with CLOSED, with the answer to takeover begin, or it is dropped; and comes with GRANT.
+ * Each way is counted, so that in the end none may be missing. A frozen connection may end before
+ * takeover end comes: then its pendings are lost, and nothing else.
+ *
  * A slot is used again in order of release, and its counters carry the generation that they belong
  * to, for readers of statistics. An info that comes home is checked, overwritten and freed: a
- * reader who still looks at it finds that out.
+ * reader who still looks at it finds that out. That of a retained channel is the manager's to free.
  */
 
-#define BATCH       32    /* connections begun a step, and ended */
+#define BATCH       32u   /* connections begun a step, and ended */
 #define STORM_EVERY 50000 /* opens */
 #define BURST       32
+#define DIES_FROZEN 32 /* one in so many */
+#define BLANK       4  /* one in so many */
 
 void
 owner_init(struct owner *o, struct stress *s)
@@ -40,13 +47,18 @@ add(_Atomic uint32_t *counter, int n)
 	atomic_store_explicit(counter, v + (uint32_t)n, memory_order_release);
 }
 
+/* For the control lcore. */
+static int
+waits(enum place_state state)
+{
+	return state == PLACE_OPENING || state == PLACE_FROZEN || state == PLACE_OVER;
+}
+
 static void
 set_state(struct owner *o, struct place *p, enum place_state state)
 {
 	add(&o->n_live, (state == PLACE_LIVE) - (p->state == PLACE_LIVE));
-	add(&o->n_busy,
-			(state == PLACE_OPENING || state == PLACE_OVER) -
-					(p->state == PLACE_OPENING || p->state == PLACE_OVER));
+	add(&o->n_busy, waits(state) - waits((enum place_state)p->state));
 	p->state = (uint8_t)state;
 }
 
@@ -67,6 +79,18 @@ post(struct owner *o, const struct place *p, struct mqt_msg msg) MQT_REQUIRES(mq
 {
 	msg.chan = chan_of(o, p);
 	mqt_mailbox_post_control(o->s->mailbox, &msg);
+}
+
+static bool
+may_end(const struct place *p)
+{
+	return p->state != PLACE_FREE && p->state != PLACE_OVER && p->client >= STRESS_PERMANENT;
+}
+
+static bool
+one_in(struct owner *o, unsigned of)
+{
+	return (stress_random(&o->random) >> 8) % of == 0;
 }
 
 /* --- a connection's life ------------------------------------------------------------------------- */
@@ -95,13 +119,14 @@ begin(struct owner *o, uint32_t client) MQT_REQUIRES(mqt_role_worker)
 	o->n_free--;
 	p->gen = mqt_chan_id_gen_next(p->gen);
 	p->client = client;
-	p->stamp_ns = STRESS_T0_NS + n;
+	p->stamp_ns = atomic_load_explicit(&o->s->now_ns, memory_order_relaxed);
 	size = record_fill((struct mqt_info *)made, o->s->digests, p->client, chan_of(o, p),
 			p->stamp_ns);
 	p->info = malloc(size);
 	if (!p->info)
 		abort();
 	memcpy(p->info, made, size);
+	p->expiry_sec = p->info->expiry_sec;
 	slot_begin(slot_of(o, p), p->gen);
 	set_state(o, p, PLACE_OPENING);
 	post(o, p,
@@ -111,22 +136,77 @@ begin(struct owner *o, uint32_t client) MQT_REQUIRES(mqt_role_worker)
 	atomic_store_explicit(&o->n_opened, n + 1, memory_order_relaxed);
 }
 
+/* The flow is over; @p session is what outlives it, or NULL. */
 static void
-end(struct owner *o, struct place *p, enum mqt_reason reason) MQT_REQUIRES(mqt_role_worker)
+leave(struct owner *o, struct place *p, enum mqt_reason reason, struct mqt_session *session)
+		MQT_REQUIRES(mqt_role_worker)
 {
 	/* nobody kills here: all answers are in time */
 	if (!mqt_slot_leave(slot_of(o, p), chan_of(o, p), MQT_SLOT_CLOSED))
 		o->n_bad++;
 	set_state(o, p, PLACE_OVER);
-	post(o, p, (struct mqt_msg){ .type = MQT_MSG_DOWN, .reason = (uint8_t)reason });
+	post(o, p,
+			(struct mqt_msg){ .type = session ? MQT_MSG_CLOSED : MQT_MSG_DOWN,
+					.reason = (uint8_t)reason,
+					.stamp_ns = atomic_load_explicit(
+							&o->s->now_ns, memory_order_relaxed),
+					.session = session });
+}
+
+/* Ends, and nothing of it outlives it. */
+static void
+down(struct owner *o, struct place *p, enum mqt_reason reason) MQT_REQUIRES(mqt_role_worker)
+{
+	o->n_dropped += p->session != NULL;
+	mqt_session_destroy(p->session);
+	p->session = NULL;
+	o->n_pendings_lost += p->pendings != NULL;
+	free(p->pendings);
+	p->pendings = NULL;
+	leave(o, p, reason, NULL);
+}
+
+static struct mqt_session *
+make(struct owner *o, const struct place *p)
+{
+	o->n_made++;
+	return session_make(p->client);
+}
+
+/* Ends by itself. */
+static void
+end(struct owner *o, struct place *p, enum mqt_reason reason) MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_session *session = p->session;
+	bool early = p->state == PLACE_OPENING;
+
+	/* before its GRANT one has a session only if the client did not wait for it */
+	if (p->state == PLACE_FROZEN || p->expiry_sec == 0 || (early && one_in(o, 2))) {
+		down(o, p, reason);
+		return;
+	}
+	p->session = NULL;
+	if (!session)
+		session = make(o, p);
+	session_end(session, slot_of(o, p), p->expiry_sec);
+	o->n_closed++;
+	leave(o, p, reason, session);
+}
+
+/* Whether it is the info that left, or none where the channel is retained and keeps it. */
+static bool
+is_home(struct owner *o, const struct place *p, const struct mqt_msg *msg)
+{
+	if (!msg->info)
+		return msg->type == MQT_MSG_RELEASE;
+	return msg->info == p->info &&
+			!record_check(msg->info, o->s->digests, chan_of(o, p), p->stamp_ns);
 }
 
 static void
 home(struct owner *o, struct place *p, const struct mqt_msg *msg)
 {
-	struct mqt_info *info = msg->info;
-
-	if (info != p->info || record_check(info, o->s->digests, chan_of(o, p), p->stamp_ns)) {
+	if (!is_home(o, p, msg)) {
 		o->n_bad++;
 		return;
 	}
@@ -137,8 +217,11 @@ home(struct owner *o, struct place *p, const struct mqt_msg *msg)
 	} else if (p->state != PLACE_OVER) {
 		o->n_bad++;
 	}
-	memset(info, 0xdd, record_size(info));
-	free(info);
+	if (msg->info)
+		memset(msg->info, 0xdd, record_size(msg->info));
+	else
+		o->n_kept++;
+	free(msg->info);
 	p->info = NULL;
 	set_state(o, p, PLACE_FREE);
 	o->free[(o->free_head + o->n_free++) % STRESS_SLOTS] = (uint32_t)(p - o->places);
@@ -148,16 +231,76 @@ home(struct owner *o, struct place *p, const struct mqt_msg *msg)
 /* --- messages --------------------------------------------------------------------------------------- */
 
 static void
-on_grant(struct owner *o, struct place *p) MQT_REQUIRES(mqt_role_worker)
+inherit(struct owner *o, struct place *p, struct mqt_session *session)
 {
+	struct mqt_session_counts counts;
+	unsigned n_messages;
+
+	o->n_inherited++;
+	if (session_check(session, p->client, &n_messages))
+		o->n_bad++;
+	mqt_session_counts(session, &counts);
+	o->n_blank_got += counts.filters == 0;
+	o->n_messages_missed += counts.filters > 0 && n_messages == 0;
+}
+
+static void
+on_grant(struct owner *o, struct place *p, struct mqt_session *session)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	if (session)
+		inherit(o, p, session);
 	if (p->state == PLACE_OPENING) {
+		if (session)
+			session_begin(session, p->client);
+		else if (p->expiry_sec == 0 || !one_in(o, BLANK))
+			session = make(o, p);
+		p->session = session;
 		set_state(o, p, PLACE_LIVE);
 		post(o, p, (struct mqt_msg){ .type = MQT_MSG_GRANTED });
 	} else if (p->state == PLACE_OVER) {
 		o->n_returned++;
-		post(o, p, (struct mqt_msg){ .type = MQT_MSG_RETURN });
+		o->n_given_back += session != NULL;
+		post(o, p, (struct mqt_msg){ .type = MQT_MSG_RETURN, .session = session });
 	} else {
 		o->n_bad++;
+	}
+}
+
+/* The flow is frozen, its session goes. */
+static struct mqt_session *
+freeze(struct owner *o, struct place *p)
+{
+	struct mqt_session *session = p->session;
+
+	o->n_handed_over++;
+	o->n_blank_left += session == NULL;
+	p->session = NULL;
+	if (session)
+		p->pendings = mqt_session_split_pendings(session);
+	set_state(o, p, PLACE_FROZEN);
+	return session;
+}
+
+static struct mqt_pendings *
+take_pendings(struct place *p)
+{
+	struct mqt_pendings *pendings = p->pendings;
+
+	p->pendings = NULL;
+	return pendings;
+}
+
+static enum mqt_reason
+reason_of(uint8_t action)
+{
+	switch (action) {
+	case MQT_STEPDOWN_KICK:
+		return MQT_REASON_KICKED;
+	case MQT_STEPDOWN_DISCARD:
+		return MQT_REASON_DISCARDED;
+	default:
+		return MQT_REASON_TAKEN_OVER;
 	}
 }
 
@@ -165,17 +308,36 @@ static void
 on_stepdown(struct owner *o, struct place *p, const struct mqt_msg *msg)
 		MQT_REQUIRES(mqt_role_worker)
 {
+	bool begins = msg->action == MQT_STEPDOWN_TAKEOVER_BEGIN;
+	bool ends = msg->action == MQT_STEPDOWN_TAKEOVER_END;
 	struct mqt_msg done = *msg;
 
 	o->n_stepdowns++;
+	o->n_ends += ends;
 	done.type = MQT_MSG_STEPDOWN_DONE;
-	if (p->state == PLACE_OVER)
+	if (p->state == PLACE_OVER) {
 		done.result = -ENOENT;
-	else
-		end(o, p,
-				msg->action == MQT_STEPDOWN_KICK ? MQT_REASON_KICKED
-								 : MQT_REASON_DISCARDED);
+	} else if (p->state != (ends ? PLACE_FROZEN : PLACE_LIVE)) {
+		o->n_bad++;
+	} else if (begins) {
+		done.session = freeze(o, p);
+	} else {
+		done.pendings = take_pendings(p);
+		down(o, p, reason_of(msg->action));
+	}
 	post(o, p, done);
+	if (p->state == PLACE_FROZEN && may_end(p) && one_in(o, DIES_FROZEN))
+		end(o, p, MQT_REASON_TAKEN_OVER);
+}
+
+static void
+on_inspect(struct owner *o, const struct place *p, const struct mqt_msg *msg)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	post(o, p,
+			(struct mqt_msg){ .type = MQT_MSG_INSPECTED,
+					.token = msg->token,
+					.session = mqt_session_clone(p->session) });
 }
 
 static void
@@ -183,13 +345,16 @@ on_msg(struct owner *o, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_worker)
 {
 	struct place *p = &o->places[mqt_chan_id_slot(msg->chan) % STRESS_SLOTS];
 
-	if (msg->chan != chan_of(o, p) || p->state == PLACE_FREE || msg->session) {
+	if (msg->chan != chan_of(o, p) || p->state == PLACE_FREE) {
 		o->n_bad++;
 		return;
 	}
 	switch (msg->type) {
 	case MQT_MSG_GRANT:
-		on_grant(o, p);
+		on_grant(o, p, msg->session);
+		break;
+	case MQT_MSG_INSPECT:
+		on_inspect(o, p, msg);
 		break;
 	case MQT_MSG_STEPDOWN:
 		on_stepdown(o, p, msg);
@@ -204,13 +369,6 @@ on_msg(struct owner *o, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_worker)
 }
 
 /* --- what happens by itself ------------------------------------------------------------------------- */
-
-static bool
-may_end(const struct place *p)
-{
-	return (p->state == PLACE_OPENING || p->state == PLACE_LIVE) &&
-			p->client >= STRESS_PERMANENT;
-}
 
 static uint32_t
 any_client(struct owner *o)
@@ -233,10 +391,12 @@ static void
 churn(struct owner *o) MQT_REQUIRES(mqt_role_worker)
 {
 	uint64_t before = atomic_load_explicit(&o->n_opened, memory_order_relaxed);
+	unsigned n = RTE_MIN(BATCH, o->n_free);
 
-	for (unsigned i = 0; i < BATCH && o->n_free > 0; i++)
+	for (unsigned i = 0; i < n; i++)
 		begin(o, any_client(o));
-	for (unsigned i = 0; i < BATCH; i++) {
+	/* no more ends than begins: while all places wait for the manager, so does the owner */
+	for (unsigned i = 0; i < n; i++) {
 		struct place *p = &o->places[stress_random(&o->random) % STRESS_SLOTS];
 
 		if (may_end(p))

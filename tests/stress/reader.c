@@ -14,7 +14,8 @@
 /*
  * A reader: what a control thread does, all the time and checking every byte. It walks all
  * channels a page a section, and between two pages looks some up by client, one by one and in
- * bulk, and by id; reads traffic, events, counters; and keeps one command under way.
+ * bulk, and by id; reads traffic, events, counters; and keeps one command under way: it kicks,
+ * discards, takes over, or asks for a copy of a session.
  *
  * What it may find is what maps.h and rule R9 promise: a row that it has found in a section stays
  * as it is until the section ends. So it notes each row of a page, checks all their infos behind
@@ -38,10 +39,16 @@ struct seen_row {
 	uint64_t epoch;
 };
 
+struct known {
+	mqt_chan_id id;
+	uint32_t client;
+};
+
 struct cmd {
 	struct mqt_cm_cmd cmd; /* first member */
 	_Atomic bool done;     /* W: control, release; R: reader, acquire */
 	bool submitted;
+	uint32_t client;
 };
 
 /* What the events have told of a client since the last gap. */
@@ -56,7 +63,7 @@ struct state {
 	uint64_t random;
 	uint64_t n_pages;
 	uint32_t pos;
-	mqt_chan_id ids[N_SEEN]; /* found in sections that have ended */
+	struct known ids[N_SEEN]; /* found in sections that have ended */
 	unsigned n_ids;
 	uint64_t seen[STRESS_SLOTS]; /* walk << 32 | generation */
 	uint64_t counters[MQT_C_N_COUNTERS];
@@ -174,7 +181,30 @@ check_once(struct state *t, mqt_chan_id id)
 static void
 remember(struct state *t, const struct seen_row *seen)
 {
-	t->ids[t->n_ids++ % N_SEEN] = seen->id;
+	t->ids[t->n_ids++ % N_SEEN] = (struct known){
+		.id = seen->id,
+		.client = record_client(mqt_info_clientid(seen->info), seen->info->clientid_len),
+	};
+}
+
+/* The first walk is of all channels, the next ones of sessions, of live ones, and again. */
+static const struct mqt_chan *
+walk_next(struct state *t) MQT_REQUIRES_SHARED(mqt_rcu_read)
+{
+	const struct mqt_cm *cm = t->r->s->cm;
+	const struct mqt_chan *row;
+
+	switch (mqt_counter_get(&t->r->n_walks) % 3) {
+	case 0:
+		return mqt_cm_channels_next(cm, &t->pos);
+	case 1:
+		row = mqt_cm_sessions_next(cm, -1, &t->pos);
+		if (row && (row->info->flags & MQT_INFO_CLEAN_START))
+			bad(t, "a clean start among the sessions", row->id);
+		return row;
+	default:
+		return mqt_cm_live_next(cm, -1, &t->pos);
+	}
 }
 
 /* One page in one section. How many rows. */
@@ -186,7 +216,7 @@ page(struct state *t)
 	unsigned n = 0;
 
 	mqt_rcu_read_lock();
-	while (n < PAGE && (row = mqt_cm_channels_next(t->r->s->cm, &t->pos)))
+	while (n < PAGE && (row = walk_next(t)))
 		rows[n++] = see(row);
 	if (++t->n_pages % YIELD_EVERY == 0)
 		sched_yield();
@@ -194,15 +224,15 @@ page(struct state *t)
 		check_row(t, &rows[i]);
 		check_once(t, rows[i].id);
 	}
-	if (n > 0)
+	if (n > 0) {
 		check_by_id(t, &rows[stress_random(&t->random) % n]);
+		remember(t, &rows[stress_random(&t->random) % n]);
+	}
 	for (unsigned i = 0; i < n; i++)
 		check_same(t, &rows[i]);
 	mqt_rcu_read_unlock();
 	for (unsigned i = 0; i < n; i++)
 		check_traffic(t, rows[i].id);
-	if (n > 0)
-		remember(t, &rows[stress_random(&t->random) % n]);
 	t->r->n_rows += n;
 	if (n < PAGE) {
 		t->pos = 0;
@@ -307,7 +337,7 @@ lookup_id(struct state *t)
 
 	if (t->n_ids < N_SEEN)
 		return;
-	id = t->ids[stress_random(&t->random) % N_SEEN];
+	id = t->ids[stress_random(&t->random) % N_SEEN].id;
 	mqt_rcu_read_lock();
 	row = mqt_cm_info(t->r->s->cm, id);
 	if (row) {
@@ -407,6 +437,22 @@ command_done(struct mqt_cm_cmd *cmd)
 	atomic_store_explicit(&((struct cmd *)cmd)->done, true, memory_order_release);
 }
 
+/* The session that a takeover brought, or the copy of one. */
+static void
+check_session(struct state *t, struct mqt_session *session)
+{
+	unsigned n_messages;
+	const char *wrong;
+
+	if (!session)
+		return;
+	wrong = session_check(session, t->cmd.client, &n_messages);
+	if (wrong)
+		bad(t, wrong, t->cmd.cmd.chan);
+	mqt_session_destroy(session);
+	t->r->n_sessions++;
+}
+
 static void
 check_outcomes(struct state *t, const struct mqt_cm_cmd *cmd)
 {
@@ -416,6 +462,42 @@ check_outcomes(struct state *t, const struct mqt_cm_cmd *cmd)
 		if (cmd->outcomes[i].result != 0 && cmd->outcomes[i].result != -ENOENT)
 			bad(t, "a command failed", cmd->outcomes[i].chan);
 	}
+	if (cmd->taken != MQT_CHAN_NONE && !cmd->session)
+		bad(t, "a takeover brought no session", cmd->taken);
+	t->r->n_taken += cmd->taken != MQT_CHAN_NONE;
+	check_session(t, cmd->session);
+}
+
+static uint32_t
+any_passing_client(struct state *t)
+{
+	return STRESS_PERMANENT +
+			(uint32_t)(stress_random(&t->random) % (STRESS_CLIENTS - STRESS_PERMANENT));
+}
+
+/*
+ * Begins the next command, of a client or of one channel; one in two is an inspection. Permanent
+ * clients are only inspected.
+ */
+static void
+command_begin(struct state *t, struct cmd *c)
+{
+	static void (*const commands[])(struct mqt_cm *, struct mqt_cm_cmd *) = { mqt_cm_kick,
+		mqt_cm_discard, mqt_cm_takeover };
+	uint64_t r = stress_random(&t->random) >> 8;
+	const struct known *known = &t->ids[(t->n_ids - 1) % N_SEEN];
+	bool inspect = r % 2, by_client = !inspect && r / 2 % 2;
+
+	c->client = by_client ? any_passing_client(t) : known->client;
+	c->cmd = (struct mqt_cm_cmd){
+		.chan = by_client ? MQT_CHAN_NONE : known->id,
+		.digest = t->r->s->digests[c->client],
+		.done = command_done,
+	};
+	if (inspect || c->client < STRESS_PERMANENT)
+		mqt_cm_inspect(t->r->s->cm, &c->cmd);
+	else
+		commands[r / 4 % RTE_DIM(commands)](t->r->s->cm, &c->cmd);
 }
 
 /* Looks after the command under way, and begins the next one. Whether none is under way. */
@@ -423,7 +505,6 @@ static bool
 command(struct state *t, bool next)
 {
 	struct cmd *c = &t->cmd;
-	uint32_t client;
 
 	if (c->submitted) {
 		if (!atomic_load_explicit(&c->done, memory_order_acquire))
@@ -432,20 +513,11 @@ command(struct state *t, bool next)
 		count(&t->r->n_commands);
 		c->submitted = false;
 	}
-	if (!next)
+	if (!next || t->n_ids == 0)
 		return true;
-	client = STRESS_PERMANENT +
-			(uint32_t)(stress_random(&t->random) % (STRESS_CLIENTS - STRESS_PERMANENT));
-	c->cmd = (struct mqt_cm_cmd){
-		.digest = t->r->s->digests[client],
-		.done = command_done,
-	};
 	atomic_store_explicit(&c->done, false, memory_order_relaxed);
 	c->submitted = true;
-	if (t->n_pages % 2)
-		mqt_cm_kick(t->r->s->cm, &c->cmd);
-	else
-		mqt_cm_discard(t->r->s->cm, &c->cmd);
+	command_begin(t, c);
 	return false;
 }
 
@@ -470,7 +542,8 @@ did_enough(const struct reader *r)
 	return mqt_counter_get(&r->n_walks) >= STRESS_MIN_WALKS &&
 			mqt_counter_get(&r->n_lookups) >= STRESS_MIN_LOOKUPS &&
 			mqt_counter_get(&r->n_events) >= STRESS_MIN_EVENTS &&
-			mqt_counter_get(&r->n_commands) >= STRESS_MIN_COMMANDS;
+			mqt_counter_get(&r->n_commands) >= STRESS_MIN_COMMANDS &&
+			r->n_sessions >= STRESS_MIN_SESSIONS && r->n_taken > 0;
 }
 
 static bool

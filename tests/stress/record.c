@@ -9,11 +9,17 @@
  * channel and its stamp, and the client's number stands in its client id: so a reader can make the
  * info that it should see and compare. The user name ends with a checksum of all bytes before it,
  * which tells a torn or freed info apart from one that belongs to another channel.
+ *
+ * What the connection is like follows from its channel too: some begin with a clean start, some
+ * have no session that lasts, some find a broker that has lost it, or are on the client's second
+ * broker.
  */
 
 #define CLIENTID_FILL 17
 #define USERNAME_FILL 29
 #define DIGITS        6
+#define SHORT_SEC     4    /* of the virtual time: thousands of turns */
+#define LONG_SEC      3600 /* more than passes before all is drained */
 
 /* The user name begins with these bytes; then come filler and checksum. */
 struct record_head {
@@ -29,6 +35,13 @@ mix(uint64_t x)
 	x ^= x >> 33;
 	x *= 0xc4ceb9fe1a85ec53ull;
 	return x ^ x >> 33;
+}
+
+/* Whether a channel is one of so many in which the @p what-th thing is so. */
+static bool
+one_in(mqt_chan_id chan, unsigned what, unsigned of)
+{
+	return mix(chan + ((uint64_t)what << 56)) % of == 0;
 }
 
 /* Source: FNV-1a, by words. */
@@ -93,9 +106,26 @@ peer_fill(struct mqt_endpoint *ep, uint32_t client, mqt_chan_id chan)
 }
 
 static void
-broker_fill(struct mqt_endpoint *ep, uint32_t client)
+broker_fill(struct mqt_endpoint *ep, uint32_t client, mqt_chan_id chan)
 {
-	endpoint_fill(ep, mix(client + 1), 1883);
+	bool second = one_in(chan, 3, 16);
+
+	endpoint_fill(ep, mix(client + 1) + second, 1883);
+}
+
+/* Clean start or not, and how long the session lasts: seconds, no time, or longer than the run. */
+static void
+session_fill(struct mqt_info *info, mqt_chan_id chan)
+{
+	info->flags = MQT_INFO_HAS_USERNAME;
+	if (one_in(chan, 0, 4))
+		info->flags |= MQT_INFO_CLEAN_START;
+	else if (!one_in(chan, 1, 8))
+		info->flags |= MQT_INFO_SESSION_PRESENT;
+	if (one_in(chan, 2, 4))
+		return;
+	info->flags |= MQT_INFO_HAS_EXPIRY;
+	info->expiry_sec = one_in(chan, 4, 8) ? LONG_SEC : 1 + (uint32_t)(mix(chan) % SHORT_SEC);
 }
 
 size_t
@@ -110,8 +140,8 @@ record_fill(struct mqt_info *info, const struct mqt_digest *digests, uint32_t cl
 	memset(info, 0, sizeof(*info));
 	info->digest = digests[client];
 	peer_fill(&info->peer, client, chan);
-	broker_fill(&info->broker, client);
-	info->flags = MQT_INFO_CLEAN_START | MQT_INFO_HAS_USERNAME;
+	broker_fill(&info->broker, client, chan);
+	session_fill(info, chan);
 	info->keepalive_sec = (uint16_t)(seed >> 32);
 	info->proto_ver = 5;
 	info->clientid_len = (uint16_t)record_clientid(client, info->data);
@@ -168,7 +198,7 @@ record_check_event(const struct mqt_event *ev)
 			ev->mono_ns < STRESS_T0_NS)
 		return "the event is torn";
 	peer_fill(&peer, client, ev->chan);
-	broker_fill(&broker, client);
+	broker_fill(&broker, client, ev->chan);
 	if (!mqt_endpoint_equal(&peer, &ev->peer) || !mqt_endpoint_equal(&broker, &ev->broker))
 		return "the ends are of another channel";
 	if (ev->other == MQT_CHAN_NONE || ev->other_peer.version == 0)

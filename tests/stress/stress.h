@@ -18,6 +18,7 @@
 #define STRESS_CLIENTS   6144
 #define STRESS_PERMANENT 512 /* the first ones are only ever taken over: never gone (R9) */
 #define STRESS_READERS   2
+#define STRESS_RETAINED  1024 /* sessions kept, fewer than a storm leaves behind */
 #define STRESS_T0_NS     (1000 * MQT_NS_PER_SEC)
 
 /* What each reader has to have done before the writer may stop. */
@@ -25,12 +26,13 @@
 #define STRESS_MIN_LOOKUPS  50000
 #define STRESS_MIN_EVENTS   10000
 #define STRESS_MIN_COMMANDS 50
+#define STRESS_MIN_SESSIONS 20 /* taken over, and copies */
 
 enum stress_phase {
 	STRESS_FILL, /* the permanent clients come, nobody reads yet */
 	STRESS_CHURN,
 	STRESS_QUIET, /* the owner begins nothing more, connections stay */
-	STRESS_DRAIN, /* the owner ends all connections */
+	STRESS_DRAIN, /* the owner ends all connections, time runs and ends all sessions */
 	STRESS_END,   /* the owner's thread ends */
 };
 
@@ -53,20 +55,35 @@ uint32_t record_client(const uint8_t *clientid, size_t len);
 /* Writes a client's id. Its length. */
 size_t record_clientid(uint32_t client, uint8_t *out);
 
+/* --- session.c: sessions of which everything is known ---------------------------------------- */
+
+/* Makes a client's session, which has begun. */
+struct mqt_session *session_make(uint32_t client);
+/* A flow goes on with a session, which may be one in which nothing has happened yet. */
+void session_begin(struct mqt_session *session, uint32_t client);
+/* What a flow leaves in its session when it closes. */
+void session_end(struct mqt_session *session, const struct mqt_slot *slot, uint32_t expiry_sec);
+/* What is wrong with a session that should be this client's; NULL: nothing. */
+const char *session_check(const struct mqt_session *session, uint32_t client, unsigned *n_messages);
+
 /* --- owner.c: a worker that is played ---------------------------------------------------------- */
 
 enum place_state {
 	PLACE_FREE,
 	PLACE_OPENING, /* OPEN posted */
 	PLACE_LIVE,    /* GRANTED posted */
-	PLACE_OVER,    /* DOWN posted */
+	PLACE_FROZEN,  /* takeover begin answered */
+	PLACE_OVER,    /* DOWN or CLOSED posted */
 };
 
 /* What the owner knows of a slot. */
 struct place {
-	struct mqt_info *info; /* only to be compared with what comes home */
+	struct mqt_info *info;         /* only to be compared with what comes home */
+	struct mqt_session *session;   /* LIVE; NULL: nothing has happened yet */
+	struct mqt_pendings *pendings; /* FROZEN */
 	uint64_t stamp_ns;
 	uint32_t client;
+	uint32_t expiry_sec;
 	uint32_t gen;
 	uint8_t state; /* enum place_state */
 };
@@ -81,6 +98,15 @@ struct owner {
 	uint32_t free_head, n_free;
 	uint64_t random;
 	uint64_t n_storms, n_home, n_refused, n_returned, n_stepdowns, n_bad;
+	uint64_t n_kept; /* of those that came home, the ones that left their info as retained */
+	/* sessions: where they came from, and where they went */
+	uint64_t n_made, n_inherited;
+	uint64_t n_closed, n_handed_over, n_given_back, n_dropped;
+	uint64_t n_ends; /* of takeovers */
+	/* takeovers of flows in which nothing had happened, and such sessions that came */
+	uint64_t n_blank_left, n_blank_got;
+	/* pendings of flows that ended while frozen, and sessions that came without their message */
+	uint64_t n_pendings_lost, n_messages_missed;
 	/* W: owner; R: control */
 	_Atomic uint64_t n_opened;
 	_Atomic uint32_t n_live; /* places */
@@ -101,7 +127,8 @@ struct reader {
 	_Atomic uint64_t n_walks, n_lookups, n_events, n_commands, n_bad;
 	_Atomic bool enough; /* the least that it must do is done */
 	_Atomic bool ended;
-	uint64_t n_rows, n_hits, n_by_id, n_stats, n_missed; /* for the report */
+	uint64_t n_rows, n_hits, n_by_id, n_stats, n_missed, n_sessions,
+			n_taken; /* for the report */
 };
 
 void *reader_run(void *arg);
@@ -125,7 +152,7 @@ struct stress {
 	/* W: main; R: any */
 	_Atomic uint32_t phase; /* enum stress_phase */
 	_Atomic bool readers_stop;
-	_Atomic uint64_t now_ns; /* virtual: a microsecond each time it is read */
+	_Atomic uint64_t now_ns; /* virtual: it goes on when the manager reads it */
 
 	struct owner owner;
 	struct reader readers[STRESS_READERS];
