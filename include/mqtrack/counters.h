@@ -25,6 +25,7 @@
 	X(MIDSTREAM, "segments to a listener without a known flow; passed")                        \
 	X(BAD_IP_CHECKSUM,                                                                         \
 			"packets to a listener with a wrong IP checksum; passed without effect")   \
+	X(ONE_WAY, "handshakes of which one direction was not seen; passed")                       \
 	X(BAD_CHECKSUM, "segments with a wrong checksum; passed without effect")                   \
 	X(OUT_OF_WINDOW, "segments outside the window; without effect")                            \
 	X(SYN, "SYNs to a listener")                                                               \
@@ -47,6 +48,9 @@
 	X(OPAQUE_GAP, "of these: bytes acknowledged that never came by")                           \
 	X(OPAQUE_MPTCP, "of these: Multipath TCP")                                                 \
 	X(OPAQUE_SYN_DATA, "of these: data in an accepted SYN that could not be kept")             \
+	X(OPAQUE_URGENT, "of these: urgent data, which the broker reads beside the stream")        \
+	X(OPAQUE_AMBIGUOUS, "of these: a CONNECT that may not be the one the broker has")          \
+	X(OPAQUE_SIMULTANEOUS, "of these: both ends opened the flow at once")                      \
 	X(UNTRACKED_POSSIBLE_DUPLICATE, "CONNACKs passed without uniqueness")                      \
 	X(PARKED, "segments parked")                                                               \
 	X(PARKED_DROPPED_FLOW, "segments dropped over the flow's parking limit")                   \
@@ -56,6 +60,7 @@
 	X(CONFLICT, "segments dropped that repeat bytes with another content")                     \
 	X(ANOMALY_FRAMING, "tracked streams whose framing broke; no longer followed")              \
 	X(ANOMALY_GAP, "tracked streams with bytes acknowledged but never seen")                   \
+	X(ANOMALY_URGENT, "tracked streams with urgent data; no longer followed")                  \
 	X(ANOMALY_SECOND_CONNECT, "CONNECTs on a flow that already had one")                       \
 	X(ANOMALY_EARLY, "packets before CONNECT or before CONNACK that may not be there")         \
 	X(STEPDOWNS, "flows closed for the control lcore")                                         \

@@ -192,11 +192,13 @@ table_remove(struct mqt_conns *cs, struct conn *c)
 	bool ip6 = c->flags & CONN_IP6;
 	struct mqt_flow_key key;
 	size_t len = ip6 ? MQT_FLOW_KEY_V6_LEN : MQT_FLOW_KEY_V4_LEN;
+	uint64_t hash;
 
 	key_load(c, &key);
+	hash = mqt_hash_flow(cs->hash_key, &key, len);
 	c->flags &= (uint16_t)~CONN_IN_TABLE;
-	rte_hash_del_key_with_hash(
-			cs->table[ip6], &key, (hash_sig_t)mqt_hash_flow(cs->hash_key, &key, len));
+	rte_hash_del_key_with_hash(cs->table[ip6], &key, (hash_sig_t)hash);
+	embryo_forget(cs, hash);
 }
 
 static void
@@ -386,23 +388,40 @@ midstream(struct mqt_conns *cs, const struct mqt_packet *p) MQT_REQUIRES(mqt_rol
 	pass(cs, p, MQT_W_MIDSTREAM);
 }
 
+static bool
+is_broker(const struct mqt_conns *cs, const struct mqt_packet *p)
+{
+	struct mqt_endpoint src, dst;
+
+	mqt_pkt_endpoints(p->m, &p->view, &src, &dst);
+	return mqt_config_listener(cs->config, &src) >= 0;
+}
+
 static void
 judge_syn(struct mqt_conns *cs, const struct mqt_packet *p, struct conn *c)
 		MQT_REQUIRES(mqt_role_worker)
 {
-	bool ack = p->view.tcp_flags & MQT_TCP_ACK;
+	bool ack = p->view.tcp_flags & MQT_TCP_ACK, client = (p->port & 1) == CLIENT;
 
 	if (c && c->state == MQT_CONN_FROZEN) {
 		count(cs, MQT_W_FROZEN_DROPPED);
 		rte_pktmbuf_free(p->m);
 		return;
 	}
-	if (!ack && (p->port & 1) == CLIENT) {
+	if (!mqt_pkt_checksum_ok(p->m, &p->view)) {
+		pass(cs, p, MQT_W_BAD_CHECKSUM);
+		return;
+	}
+	if (!ack && client) {
 		embryo_syn(cs, p, c);
 		return;
 	}
-	if (ack && (p->port & 1) == BROKER && embryo_synack(cs, p, c))
+	if (ack && !client && embryo_synack(cs, p, c))
 		return;
+	if (!ack && !client)
+		embryo_simultaneous(cs, p);
+	if (ack && !client && !c && is_broker(cs, p))
+		count(cs, MQT_W_ONE_WAY);
 	if (c && (c->flags & CONN_INJECTED)) {
 		count(cs, MQT_W_CLOSING_DROPPED);
 		rte_pktmbuf_free(p->m);

@@ -190,6 +190,8 @@ struct embryo {
 	uint8_t ip6, client_low, pair;
 	uint8_t has_ts, has_wscale, mptcp; /* what both sides want so far */
 	uint8_t synack_data;               /* the SYN/ACK had payload: not followed */
+	uint8_t one_way;                   /* counted as one */
+	uint16_t distrust; /* enum mqt_worker_counter, why it will not be followed; 0: it will */
 	uint8_t wscale[2];
 	uint8_t l2_len[2];
 	uint8_t l2[2][MQT_L2_MAX];
@@ -222,6 +224,7 @@ struct mqt_conns {
 	struct embryo *embryos;
 	uint32_t n_embryos, n_buckets, max_syn_data;
 	uint32_t *buckets;
+	uint32_t *forgot_ms; /* a bucket: when it last forgot a handshake; 0: never */
 
 	/* owner only */
 	uint64_t now_ns;
@@ -373,6 +376,12 @@ bool embryo_synack(struct mqt_conns *cs, const struct mqt_packet *p, struct conn
  */
 struct conn *embryo_ack(struct mqt_conns *cs, const struct mqt_packet *p, bool *taken) WORKER_ROLE;
 
+/** A SYN from inside: where the client has opened the flow too, nobody opens it alone. */
+void embryo_simultaneous(struct mqt_conns *cs, const struct mqt_packet *p);
+
+/** A connection of this flow is gone, while its broker may still wait for its handshake. */
+void embryo_forget(struct mqt_conns *cs, uint64_t hash);
+
 /** Forgets what is too old. @return how many. */
 unsigned embryo_expire(struct mqt_conns *cs, unsigned budget);
 
@@ -434,6 +443,9 @@ void tcp_maybe_done(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 /** Framing is not followed from here on. */
 void tcp_lose(struct mqt_conns *cs, struct stream *s);
 
+/** Urgent data in a stream: its framing is not followed any further, counted. */
+void tcp_urgent(struct mqt_conns *cs, struct stream *s);
+
 /** Time since the last segment of either side, ms. */
 uint32_t tcp_silent_ms(const struct mqt_conns *cs, const struct conn *c);
 
@@ -460,7 +472,7 @@ void handshake_input(struct mqt_conns *cs, struct conn *c, enum side side,
 uint32_t handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *data,
 		uint32_t len) WORKER_ROLE;
 
-/** Whether the segment repeats a byte of CONNECT with another content (I12). */
+/** Whether the segment repeats a byte of CONNECT, or a FIN, with another content (I12). */
 bool handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v);
 
 /** The broker has acknowledged: CONNECT need not be kept any longer once CONNECTED. */

@@ -11,6 +11,12 @@
  * the SYN/ACK acknowledges (TCP Fast Open) counts at once, for the broker acts on it at once: the
  * connection is made at the SYN/ACK (R18). What is never completed goes by age.
  *
+ * Distrust (I12). A SYN/ACK acknowledges a number, not a SYN: where payload may be acknowledged,
+ * that number can be the end of one SYN and the begin of another that the broker never got. So a
+ * handshake becomes opaque that can be read in two ways: a SYN repeated with other payload, two
+ * embryos that one SYN/ACK can answer, a SYN/ACK that may be an older connection's own, and
+ * payload where the bucket forgot a handshake that the broker may still be repeating.
+ *
  * Chained hash with the keyed flow hash; a list by age, refreshed by repeated SYNs. All indices
  * into one array. Synchronisation: the worker's own.
  * Sources: RFC 9293 §3.5, RFC 7323 §2.2 and §3.2, RFC 7413 §4.2, RFC 8684 §3.1; DESIGN.md R13,
@@ -26,6 +32,9 @@
 /* One embryo in this many may keep the payload of its SYN. */
 #define SYN_DATA_SHARE 16
 
+/* Longer than a broker repeats a SYN/ACK: six times, the first after a second (RFC 6298 §2). */
+#define MEMORY_MS 130000
+
 int
 embryo_init(struct mqt_conns *cs)
 {
@@ -34,7 +43,8 @@ embryo_init(struct mqt_conns *cs)
 	cs->max_syn_data = cs->n_embryos / SYN_DATA_SHARE + 1;
 	cs->embryos = calloc(cs->n_embryos, sizeof(*cs->embryos));
 	cs->buckets = malloc(cs->n_buckets * sizeof(*cs->buckets));
-	if (!cs->embryos || !cs->buckets)
+	cs->forgot_ms = calloc(cs->n_buckets, sizeof(*cs->forgot_ms));
+	if (!cs->embryos || !cs->buckets || !cs->forgot_ms)
 		return -1;
 	memset(cs->buckets, 0xff, cs->n_buckets * sizeof(*cs->buckets));
 	cs->free_embryo = cs->oldest_embryo = cs->newest_embryo = NO_INDEX;
@@ -48,6 +58,7 @@ embryo_fini(struct mqt_conns *cs)
 		free(cs->embryos[i].syn_data);
 	free(cs->embryos);
 	free(cs->buckets);
+	free(cs->forgot_ms);
 }
 
 /* --- the table --------------------------------------------------------------------------------- */
@@ -104,6 +115,28 @@ embryo_remove(struct mqt_conns *cs, struct embryo *e)
 	gauge_add(&cs->gauges.embryos, -1);
 }
 
+void
+embryo_forget(struct mqt_conns *cs, uint64_t hash)
+{
+	cs->forgot_ms[hash & (cs->n_buckets - 1)] = cs->now_ms ? cs->now_ms : UINT32_MAX;
+}
+
+static bool
+forgot_lately(const struct mqt_conns *cs, uint64_t hash)
+{
+	uint32_t at = cs->forgot_ms[hash & (cs->n_buckets - 1)];
+
+	return at && cs->now_ms - at < MEMORY_MS;
+}
+
+/* One that was not completed. */
+static void
+embryo_drop(struct mqt_conns *cs, struct embryo *e)
+{
+	embryo_forget(cs, e->hash);
+	embryo_remove(cs, e);
+}
+
 static struct embryo *
 embryo_take(struct mqt_conns *cs)
 {
@@ -111,7 +144,7 @@ embryo_take(struct mqt_conns *cs)
 
 	if (cs->free_embryo == NO_INDEX && cs->fresh_embryo == cs->n_embryos) {
 		count(cs, MQT_W_EMBRYO_FULL);
-		embryo_remove(cs, &cs->embryos[cs->oldest_embryo]);
+		embryo_drop(cs, &cs->embryos[cs->oldest_embryo]);
 	}
 	index = cs->free_embryo;
 	if (index != NO_INDEX)
@@ -173,8 +206,7 @@ static void
 keep_syn_data(struct mqt_conns *cs, struct embryo *e, const struct mqt_packet *p)
 {
 	e->syn_data_len = p->view.payload_len;
-	if (e->syn_data_len == 0 || cs->n_syn_data >= cs->max_syn_data ||
-			!mqt_pkt_checksum_ok(p->m, &p->view))
+	if (e->syn_data_len == 0 || cs->n_syn_data >= cs->max_syn_data)
 		return;
 	e->syn_data = malloc(e->syn_data_len);
 	if (!e->syn_data)
@@ -200,9 +232,28 @@ learn_syn(struct mqt_conns *cs, const struct mqt_packet *p, int listener)
 	e->ts_val[CLIENT] = opt.ts_val;
 	e->has_wscale = opt.has_wscale;
 	e->wscale[CLIENT] = opt.wscale;
-	e->mptcp = opt.mptcp;
+	e->distrust = p->view.tcp_flags & MQT_TCP_URG ? MQT_W_OPAQUE_URGENT : 0;
 	keep_l2(e, CLIENT, p);
 	keep_syn_data(cs, e, p);
+}
+
+/* Whether a repeated SYN has other payload; none is what a client falls back to (RFC 7413 §4.2). */
+static bool
+other_payload(const struct embryo *e, const struct mqt_packet *p)
+{
+	uint32_t n = p->view.payload_len, len;
+
+	if (n == 0)
+		return false;
+	if (n != e->syn_data_len || !e->syn_data)
+		return true;
+	for (uint32_t at = 0; at < n; at += len) {
+		const uint8_t *data = mqt_pkt_payload_at(p->m, &p->view, at, &len);
+
+		if (len == 0 || memcmp(data, e->syn_data + at, len) != 0)
+			return true;
+	}
+	return false;
 }
 
 /* Whether it repeats the SYN of a known handshake. */
@@ -216,6 +267,8 @@ known_syn(struct mqt_conns *cs, const struct mqt_packet *p, const struct conn *c
 		++*n;
 		if (e->isn[CLIENT] != p->view.seq)
 			continue;
+		if (other_payload(e, p))
+			e->distrust = MQT_W_OPAQUE_AMBIGUOUS;
 		age_remove(cs, e);
 		age_append(cs, e);
 		return true;
@@ -245,7 +298,7 @@ embryo_syn(struct mqt_conns *cs, const struct mqt_packet *p, const struct conn *
 					if (!e->answered && e->seen_ns <= oldest->seen_ns)
 						oldest = e;
 				count(cs, MQT_W_EMBRYO_FULL);
-				embryo_remove(cs, oldest);
+				embryo_drop(cs, oldest);
 			}
 			learn_syn(cs, p, listener);
 		}
@@ -268,7 +321,7 @@ learn_synack(struct embryo *e, const struct mqt_packet *p)
 	e->ts_val[BROKER] = opt.ts_val;
 	e->has_wscale = e->has_wscale && opt.has_wscale;
 	e->wscale[BROKER] = opt.wscale;
-	e->mptcp = e->mptcp && opt.mptcp;
+	e->mptcp = opt.mptcp; /* whichever of its SYNs the broker has got */
 	e->synack_data = p->view.payload_len > 0;
 	keep_l2(e, BROKER, p);
 }
@@ -279,7 +332,9 @@ make_conn(struct mqt_conns *cs, struct embryo *e) MQT_REQUIRES(mqt_role_worker)
 {
 	struct conn *c = conn_create(cs, e);
 
-	if (c && e->mptcp) {
+	if (c && e->distrust) {
+		conn_untracked(cs, c, e->distrust);
+	} else if (c && e->mptcp) {
 		conn_untracked(cs, c, MQT_W_OPAQUE_MPTCP);
 	} else if (c && e->synack_data) {
 		conn_untracked(cs, c, MQT_W_OPAQUE_SYN_DATA);
@@ -310,16 +365,43 @@ take_syn_data(struct mqt_conns *cs, struct conn *c, const struct embryo *e, uint
 	s->next = s->end;
 }
 
+/* The embryo that a SYN/ACK answers, from @p e on; NULL: none. */
+static struct embryo *
+answered_by(struct mqt_conns *cs, const struct mqt_packet *p, struct embryo *e)
+{
+	while (e && p->view.ack - (e->isn[CLIENT] + 1) > e->syn_data_len)
+		e = embryo_next(cs, p, e->chain);
+	return e;
+}
+
+/* Whether a SYN/ACK may repeat that of a connection which its broker does not know complete. */
+static bool
+may_be_own(const struct conn *c, const struct mqt_packet *p)
+{
+	return c->stream[BROKER].end - (p->view.seq + 1) <= UINT16_MAX;
+}
+
+static bool
+is_ambiguous(struct mqt_conns *cs, const struct mqt_packet *p, const struct embryo *e,
+		const struct conn *c)
+{
+	bool data = p->view.ack != e->isn[CLIENT] + 1;
+
+	if (answered_by(cs, p, embryo_next(cs, p, e->chain)))
+		return true;
+	return c ? data || may_be_own(c, p) : data && forgot_lately(cs, e->hash);
+}
+
 bool
 embryo_synack(struct mqt_conns *cs, const struct mqt_packet *p, struct conn *c)
 {
-	struct embryo *e = embryo_first(cs, p);
+	struct embryo *e = answered_by(cs, p, embryo_first(cs, p));
 	uint32_t data_len;
 
-	while (e && p->view.ack - (e->isn[CLIENT] + 1) > e->syn_data_len)
-		e = embryo_next(cs, p, e->chain);
 	if (!e || (p->src_low != 0) == (e->client_low != 0))
 		return false;
+	if (!e->answered && is_ambiguous(cs, p, e, c))
+		e->distrust = MQT_W_OPAQUE_AMBIGUOUS;
 	if (c) {
 		count(cs, MQT_W_REPLACED);
 		channel_down(cs, c, MQT_REASON_REPLACED);
@@ -349,6 +431,27 @@ completes(const struct embryo *e, const struct mqt_packet *p)
 			(p->src_low != 0) == (e->client_low != 0);
 }
 
+/* The client goes on as if it had been answered: the broker's direction takes another way. */
+static void
+note_one_way(struct mqt_conns *cs, struct embryo *e, const struct mqt_packet *p)
+{
+	const struct mqt_pkt *v = &p->view;
+
+	if (e->answered || e->one_way || v->seq != e->isn[CLIENT] + 1 ||
+			(v->tcp_flags & (MQT_TCP_ACK | MQT_TCP_RST)) != MQT_TCP_ACK)
+		return;
+	e->one_way = 1;
+	count(cs, MQT_W_ONE_WAY);
+}
+
+void
+embryo_simultaneous(struct mqt_conns *cs, const struct mqt_packet *p)
+{
+	for (struct embryo *e = embryo_first(cs, p); e; e = embryo_next(cs, p, e->chain))
+		if ((p->src_low != 0) != (e->client_low != 0))
+			e->distrust = MQT_W_OPAQUE_SIMULTANEOUS;
+}
+
 struct conn *
 embryo_ack(struct mqt_conns *cs, const struct mqt_packet *p, bool *taken)
 {
@@ -358,10 +461,12 @@ embryo_ack(struct mqt_conns *cs, const struct mqt_packet *p, bool *taken)
 	*taken = false;
 	if ((p->port & 1) != CLIENT)
 		return NULL;
-	for (e = embryo_first(cs, p); e; e = embryo_next(cs, p, e->chain))
+	for (e = embryo_first(cs, p); e; e = embryo_next(cs, p, e->chain)) {
 		if (completes(e, p))
 			break;
-	if (!e)
+		note_one_way(cs, e, p);
+	}
+	if (!e || !mqt_pkt_checksum_ok(p->m, &p->view))
 		return NULL;
 	c = make_conn(cs, e);
 	if (!c && cs->config->listeners[e->listener].on_failure == MQT_FAIL_CLOSED) {
@@ -383,7 +488,7 @@ embryo_expire(struct mqt_conns *cs, unsigned budget)
 
 		if (cs->now_ns - e->seen_ns < limit)
 			break;
-		embryo_remove(cs, e);
+		embryo_drop(cs, e);
 		n++;
 	}
 	return n;

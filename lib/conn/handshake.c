@@ -11,7 +11,8 @@
  * OPENING. GRANT releases the list in its order; a broker that closes the connection meanwhile ends
  * the newcomer. The handshake is given back when the connection is CONNECTED and the broker has
  * acknowledged CONNECT: until then its bytes are kept, and a segment that repeats one of them with
- * another content is dropped (I12).
+ * another content is dropped (I12), or ends the stream where it went on, or goes on behind its end.
+ * A CONNACK that does not acknowledge CONNECT answers another one, and the flow is opaque.
  *
  * What is not understood makes the flow opaque, or resets it where its listener fails closed.
  * A CONNECT is parsed when it is whole, and before that only as its length doubles, so that small
@@ -169,6 +170,20 @@ handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *dat
 	return used;
 }
 
+/* Whether one of two segments says that the stream ends where the other has bytes. */
+static bool
+fin_conflict(const struct conn *c, const struct mqt_pkt *v)
+{
+	const struct stream *s = &c->stream[CLIENT];
+	uint32_t end = v->seq + v->payload_len, connect_end = c->hs->base + c->hs->connect_len;
+
+	if (v->payload_len > 0 && (s->flags & (STREAM_FIN | STREAM_LOST)) == STREAM_FIN &&
+			mqt_seq_cmp(end, s->next) >= 0)
+		return true;
+	return v->tcp_flags & MQT_TCP_FIN && mqt_seq_cmp(end, connect_end) < 0 &&
+			mqt_seq_cmp(end, c->stream[BROKER].ack) >= 0;
+}
+
 bool
 handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v)
 {
@@ -177,7 +192,11 @@ handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct 
 
 	if (!(c->flags & CONN_HANDSHAKE))
 		return false;
+	if (fin_conflict(c, v))
+		return true;
 	at = mqt_seq_cmp(v->seq, hs->base) > 0 ? v->seq : hs->base;
+	if (mqt_seq_cmp(c->stream[BROKER].ack, at) > 0)
+		at = c->stream[BROKER].ack; /* what the broker has it does not take again */
 	end = v->seq + v->payload_len;
 	if (mqt_seq_cmp(end, hs->base + hs->connect_len) > 0)
 		end = hs->base + hs->connect_len;
@@ -322,8 +341,14 @@ static enum reply
 connack_success(struct mqt_conns *cs, struct conn *c, const struct mqt_mqtt_connack *connack)
 		MQT_REQUIRES(mqt_role_worker)
 {
-	struct mqt_info *info = info_create(cs, c, connack);
+	struct mqt_info *info;
 
+	if (mqt_seq_cmp(c->stream[BROKER].ack, c->hs->base + c->hs->connect_len) < 0) {
+		/* it answers another CONNECT: this one has not arrived */
+		conn_untracked(cs, c, MQT_W_OPAQUE_AMBIGUOUS);
+		return REPLY_DONE;
+	}
+	info = info_create(cs, c, connack);
 	if (!info) {
 		conn_untracked(cs, c, MQT_W_NO_MEMORY);
 		return REPLY_DONE;
@@ -705,7 +730,10 @@ broker_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 	}
 }
 
-/* Bytes that the receiver was not seen to have room for do not get by: it might have it (I12). */
+/*
+ * Bytes that the receiver was not seen to have room for do not get by: it might have it (I12).
+ * A window probe does, for it is the next byte in order and followed like any other.
+ */
 static bool
 beyond_window(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_packet *p)
 		MQT_REQUIRES(mqt_role_worker)
@@ -714,12 +742,32 @@ beyond_window(struct mqt_conns *cs, struct conn *c, enum side side, const struct
 
 	if (mqt_seq_cmp(p->view.seq + p->view.payload_len, edge) <= 0)
 		return false;
+	if (p->view.payload_len == 1 && p->view.seq == edge &&
+			mqt_seq_cmp(edge, c->stream[side].next) <= 0)
+		return false;
 	count(cs, MQT_W_OUT_OF_WINDOW);
 	if (p->view.payload_len > 0)
 		rte_pktmbuf_free(p->m);
 	else
 		conn_forward(cs, c, p->port, p->m);
 	return true;
+}
+
+/*
+ * Urgent data. A broker that reads it beside the stream, as sockets do unless told otherwise, sees
+ * the stream without that byte, and so another CONNECT (RFC 6093 §3). Once CONNACK is parked the
+ * client is known, and only what follows is not.
+ */
+static void
+handshake_urgent(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_pkt *v)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	if (mqt_seq_cmp(seg_end(v), c->stream[opposite(side)].ack) < 0)
+		return; /* old: without effect */
+	if (c->state < MQT_CONN_OPENING)
+		conn_untracked(cs, c, MQT_W_OPAQUE_URGENT);
+	else
+		tcp_urgent(cs, &c->stream[side]);
 }
 
 void
@@ -740,7 +788,9 @@ handshake_input(struct mqt_conns *cs, struct conn *c, enum side side, const stru
 	if (beyond_window(cs, c, side, p))
 		return;
 	tcp_learn(cs, c, side, p->m, v);
-	if (c->state != state) { /* it acknowledged bytes that never came by */
+	if (v->tcp_flags & MQT_TCP_URG && c->state == state)
+		handshake_urgent(cs, c, side, v);
+	if (c->state != state) { /* it cannot be followed */
 		if (c->flags & CONN_INJECTED)
 			rte_pktmbuf_free(p->m);
 		else

@@ -52,6 +52,15 @@ tcp_lose(struct mqt_conns *cs, struct stream *s)
 	s->next = s->end;
 }
 
+void
+tcp_urgent(struct mqt_conns *cs, struct stream *s)
+{
+	if (s->flags & STREAM_LOST)
+		return;
+	count(cs, MQT_W_ANOMALY_URGENT);
+	stop_following(s);
+}
+
 uint32_t
 tcp_silent_ms(const struct mqt_conns *cs, const struct conn *c)
 {
@@ -330,6 +339,12 @@ drain(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_rol
 
 	while (s->held != NO_INDEX && mqt_seq_cmp(cs->holds[s->held].view.seq, s->next) <= 0) {
 		hold_pop(cs, s, &h);
+		if (unlikely(c->flags & CONN_HANDSHAKE) && side == CLIENT && !h.forwarded &&
+				handshake_conflict(c, h.m, &h.view)) {
+			count(cs, MQT_W_CONFLICT);
+			rte_pktmbuf_free(h.m);
+			continue;
+		}
 		take_and_forward(cs, c, side, h.m, &h.view, h.port, h.forwarded);
 	}
 }
@@ -442,11 +457,25 @@ tcp_maybe_done(struct mqt_conns *cs, struct conn *c)
 	conn_remove(cs, c);
 }
 
+/* What may end a flow, or its following, is added up; of all else the port's verdict will do. */
+static bool
+is_damaged(const struct mqt_packet *p)
+{
+	if (unlikely(p->view.tcp_flags & (MQT_TCP_RST | MQT_TCP_FIN | MQT_TCP_URG)))
+		return !mqt_pkt_checksum_ok(p->m, &p->view);
+	return (p->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD;
+}
+
 void
 tcp_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_packet *p)
 {
 	const struct mqt_pkt *v = &p->view;
 
+	if (unlikely(is_damaged(p))) {
+		count(cs, MQT_W_BAD_CHECKSUM);
+		conn_forward(cs, c, p->port, p->m);
+		return;
+	}
 	if (unlikely(v->tcp_flags & MQT_TCP_RST)) {
 		tcp_rst(cs, c, side, p->m, v, p->port);
 		return;
@@ -463,6 +492,8 @@ tcp_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 		return;
 	}
 	tcp_learn(cs, c, side, p->m, v);
+	if (unlikely(v->tcp_flags & MQT_TCP_URG))
+		tcp_urgent(cs, &c->stream[side]);
 	if (v->payload_len > 0 || v->tcp_flags & MQT_TCP_FIN)
 		tcp_stream(cs, c, side, p->m, v, p->port);
 	else
