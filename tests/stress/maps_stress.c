@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "../unit/eal.h"
 #include "stress.h"
 
 #include <inttypes.h>
@@ -6,10 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <rte_common.h>
-#include <rte_eal.h>
 
 /*
  * maps_stress [--owner-thread] CHANNELS
@@ -395,20 +394,6 @@ run(struct stress *s, bool owner_here) MQT_REQUIRES(mqt_role_control)
 	expect_sessions(s);
 }
 
-static void
-eal_init(void)
-{
-	char prefix[64];
-	char *argv[] = { (char[]){ "maps_stress" }, (char[]){ "--no-huge" },
-		(char[]){ "--no-shconf" }, (char[]){ "-m" }, (char[]){ "256" },
-		(char[]){ "--no-pci" }, (char[]){ "--no-telemetry" },
-		(char[]){ "--log-level=lib.eal:4" }, prefix, NULL };
-
-	snprintf(prefix, sizeof(prefix), "--file-prefix=mqt_stress_%d", (int)getpid());
-	if (rte_eal_init((int)RTE_DIM(argv) - 1, argv) < 0)
-		exit(1);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -425,7 +410,8 @@ main(int argc, char **argv)
 		free(s);
 		return 2;
 	}
-	eal_init();
+	if (eal_start("stress") < 0)
+		return 2;
 	mqt_role_control_assert();
 	mqt_rcu_register();
 	configure(s);
@@ -433,6 +419,5 @@ main(int argc, char **argv)
 	run(s, !owner_thread);
 	destroy(s);
 	mqt_rcu_unregister();
-	rte_eal_cleanup();
-	return n_failed ? 1 : 0;
+	return eal_stop(n_failed ? 1 : 0);
 }

@@ -11,14 +11,13 @@
  */
 
 #include "check.h"
+#include "eal.h"
 #include "mqtrack/cm.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <rte_common.h>
-#include <rte_eal.h>
 
 #define RIG_MAX_OWNERS 4
 #define RIG_MS         MQT_NS_PER_MS
@@ -973,17 +972,18 @@ rig_check_end(struct rig *rig)
 	CHECK_EQ(rig_n_sessions, 0);
 }
 
+/* Runs the suites with EAL, as a reader. Exit status of main. */
 static int
-rig_eal_init(void)
+rig_run(CU_SuiteInfo *suites)
 {
-	char prefix[64];
-	char *argv[] = { (char[]){ "test" }, (char[]){ "--no-huge" }, (char[]){ "--no-shconf" },
-		(char[]){ "-m" }, (char[]){ "256" }, (char[]){ "--no-pci" },
-		(char[]){ "--no-telemetry" }, (char[]){ "--log-level=lib.eal:4" },
-		(char[]){ "--log-level=mqt.*:1" }, prefix, NULL };
+	int status;
 
-	snprintf(prefix, sizeof(prefix), "--file-prefix=mqt_cm_%d", (int)getpid());
-	return rte_eal_init((int)RTE_DIM(argv) - 1, argv);
+	if (eal_start("cm") < 0)
+		return 2;
+	mqt_rcu_register();
+	status = check_run(suites);
+	mqt_rcu_unregister();
+	return eal_stop(status);
 }
 
 #endif

@@ -9,6 +9,7 @@
  */
 
 #include "check.h"
+#include "eal.h"
 #include "mqtrack/conn.h"
 #include "mqtrack/info.h"
 #include "mqtrack/mqtt.h"
@@ -16,9 +17,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
@@ -645,23 +644,20 @@ rnd(uint32_t n)
 #name, name                                                                        \
 	}
 
-/* Starts EAL, then runs. Exit status of main. */
+/* Runs the suites with EAL and a pool. Exit status of main. */
 static inline int
 rig_run(CU_SuiteInfo *suites)
 {
-	char prefix[48];
-	char *argv[] = { (char[]){ "test" }, (char[]){ "--no-huge" }, (char[]){ "--no-shconf" },
-		(char[]){ "-m" }, (char[]){ "256" }, (char[]){ "--no-pci" },
-		(char[]){ "--no-telemetry" }, (char[]){ "--log-level=lib.eal:4" }, prefix, NULL };
+	int status = 2;
 
-	snprintf(prefix, sizeof(prefix), "--file-prefix=mqtconn%d", (int)getpid());
-	if (rte_eal_init(9, argv) < 0)
-		return 2;
+	if (eal_start("conn") < 0)
+		return status;
 	pool = rte_pktmbuf_pool_create(
 			"p", N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	if (!pool)
-		return 2;
-	return check_run(suites);
+	if (pool)
+		status = check_run(suites);
+	rte_mempool_free(pool);
+	return eal_stop(status);
 }
 
 #endif

@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mbuf.h>
 
@@ -35,21 +34,6 @@ real_ns(clockid_t id)
 
 	clock_gettime(id, &ts);
 	return (uint64_t)ts.tv_sec * MQT_NS_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
-int
-tracker_eal_init(const char *name)
-{
-	char prefix[64],
-			argv[9][64] = { "test", "--no-huge", "--no-shconf", "-m", "256", "--no-pci",
-				"--no-telemetry", "--log-level=lib.eal:4" };
-	char *args[9];
-
-	snprintf(prefix, sizeof(prefix), "--file-prefix=%.30s%d", name, (int)getpid());
-	strcpy(argv[8], prefix);
-	for (int i = 0; i < 9; i++)
-		args[i] = argv[i];
-	return rte_eal_init(9, args);
 }
 
 /* --- clock with a gate ----------------------------------------------------------------------- */

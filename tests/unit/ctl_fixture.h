@@ -21,9 +21,6 @@
 
 #define TRACKER_SLOTS 4096
 
-/** Initialises EAL without huge pages. @return as rte_eal_init(). */
-int tracker_eal_init(const char *name);
-
 struct tracker {
 	char dir[64];
 	struct mqt_config config;

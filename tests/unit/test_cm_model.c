@@ -488,17 +488,9 @@ static CU_SuiteInfo suites[] = {
 int
 main(int argc, char **argv)
 {
-	int rc;
-
 	if (argc > 1) {
 		first_seed = strtoull(argv[1], NULL, 0);
 		n_schedules = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 0) : 1;
 	}
-	if (rig_eal_init() < 0)
-		return 2;
-	mqt_rcu_register();
-	rc = check_run(suites);
-	mqt_rcu_unregister();
-	rte_eal_cleanup();
-	return rc;
+	return rig_run(suites);
 }

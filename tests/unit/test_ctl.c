@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "ctl_fixture.h"
+#include "eal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -2243,7 +2244,7 @@ static CU_SuiteInfo suites[] = {
 int
 main(void)
 {
-	if (tracker_eal_init("ctl") < 0)
+	if (eal_start("ctl") < 0)
 		return 2;
-	return check_run(suites);
+	return eal_stop(check_run(suites));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "check.h"
+#include "eal.h"
 #include "mqtrack/maps.h"
 
 #include <errno.h>
@@ -9,9 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <rte_eal.h>
 #include <rte_errno.h>
 
 #define SLACK 1024 /* lib/maps/maps.c: rows beyond max_channels, at least */
@@ -1470,17 +1469,7 @@ static CU_SuiteInfo suites[] = {
 int
 main(void)
 {
-	char prefix[64], prog[] = "test", no_huge[] = "--no-huge", no_shconf[] = "--no-shconf",
-			 m[] = "-m", size[] = "256", no_pci[] = "--no-pci",
-			 no_telemetry[] = "--no-telemetry", log[] = "--log-level=lib.eal:4";
-	char *argv[] = { prog, no_huge, no_shconf, m, size, no_pci, no_telemetry, log, prefix,
-		NULL };
-	int rc;
-
-	snprintf(prefix, sizeof(prefix), "--file-prefix=maps%d", (int)getpid());
-	if (rte_eal_init(9, argv) < 0)
+	if (eal_start("maps") < 0)
 		return 2;
-	rc = check_run(suites);
-	rte_eal_cleanup();
-	return rc;
+	return eal_stop(check_run(suites));
 }

@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "ctl_fixture.h"
+#include "eal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -721,7 +722,7 @@ main(int argc, char **argv)
 		return 2;
 	}
 	program = argv[1];
-	if (tracker_eal_init("mqtrackctl") < 0)
+	if (eal_start("mqtrackctl") < 0)
 		return 2;
-	return check_run(suites);
+	return eal_stop(check_run(suites));
 }

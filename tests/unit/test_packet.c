@@ -5,13 +5,13 @@
  * too far ends the test in every build.
  */
 #include "check.h"
+#include "eal.h"
 #include "mqtrack/packet.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <rte_eal.h>
 #include <rte_errno.h>
 
 #define LEN(a)    (sizeof(a) / sizeof((a)[0]))
@@ -1069,18 +1069,6 @@ static CU_TestInfo segment_tests[] = {
 };
 
 static int
-eal_start(void)
-{
-	char prefix[64];
-	char *argv[] = { (char[]){ "test" }, (char[]){ "--no-huge" }, (char[]){ "--no-shconf" },
-		(char[]){ "-m" }, (char[]){ "256" }, (char[]){ "--no-pci" },
-		(char[]){ "--no-telemetry" }, (char[]){ "--log-level=lib.eal:4" }, prefix };
-
-	snprintf(prefix, sizeof(prefix), "--file-prefix=test_packet_%d", (int)getpid());
-	return rte_eal_init((int)LEN(argv), argv);
-}
-
-static int
 pool_create(void)
 {
 	pool = rte_pktmbuf_pool_create(
@@ -1103,13 +1091,8 @@ main(void)
 		{ "segment", pool_create, pool_destroy, NULL, NULL, segment_tests },
 		CU_SUITE_INFO_NULL,
 	};
-	int status;
 
-	if (guards_init() != 0 || eal_start() < 0) {
-		printf("cannot start: %s\n", rte_strerror(rte_errno));
+	if (guards_init() != 0 || eal_start("packet") < 0)
 		return 2;
-	}
-	status = check_run(suites);
-	rte_eal_cleanup();
-	return status;
+	return eal_stop(check_run(suites));
 }

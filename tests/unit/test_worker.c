@@ -5,13 +5,12 @@
  * the question here is what reaches whom, in which order, and what leaves.
  */
 #include "check.h"
+#include "eal.h"
 #include "mqtrack/worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_eth_ring.h>
 #include <rte_ethdev.h>
@@ -188,15 +187,6 @@ make_port(unsigned port)
 static int
 suite_init(void)
 {
-	char prefix[48];
-	char *argv[] = { (char[]){ "test" }, (char[]){ "--no-huge" }, (char[]){ "--no-shconf" },
-		(char[]){ "-m" }, (char[]){ "256" }, (char[]){ "--no-pci" },
-		(char[]){ "--no-telemetry" }, (char[]){ "--log-level=lib.eal:4" },
-		(char[]){ "--log-level=mqt.port:3" }, prefix, NULL };
-
-	snprintf(prefix, sizeof(prefix), "--file-prefix=test_worker_%d", (int)getpid());
-	if (rte_eal_init(10, argv) < 0)
-		return -1;
 	pool = rte_pktmbuf_pool_create(
 			"test_pool", N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (!pool || mqt_hash_key_init(&hash_key) != 0)
@@ -209,15 +199,10 @@ suite_init(void)
 static int
 suite_clean(void)
 {
-	char dir[256];
-
 	mqt_port_stop(port_ids[0]);
 	mqt_port_stop(port_ids[1]);
 	rte_mempool_free(pool);
-	snprintf(dir, sizeof(dir), "%s", rte_eal_get_runtime_dir());
-	if (rte_eal_cleanup() != 0)
-		return -1;
-	return rmdir(dir);
+	return 0;
 }
 
 static struct mqt_workers *
@@ -975,5 +960,7 @@ main(void)
 		CU_SUITE_INFO_NULL,
 	};
 
-	return check_run(suites);
+	if (eal_start("worker") < 0)
+		return 2;
+	return eal_stop(check_run(suites));
 }
