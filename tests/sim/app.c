@@ -16,13 +16,19 @@ const char *const sim_clientids[SIM_CLIENTIDS] = { "dev", "Dev", "dev1", "d", ""
 void
 sim_app_start(struct sim_world *w, struct sim_flow *f)
 {
+	sim_app_start_as(w, f, sim_below(&w->rng, SIM_CLIENTIDS));
+}
+
+void
+sim_app_start_as(struct sim_world *w, struct sim_flow *f, unsigned clientid)
+{
 	static const uint8_t versions[] = { 3, 4, 5 };
 	struct mqt_mqtt_connect c = { 0 };
 	uint8_t buf[128];
 	size_t len;
 
 	f->version = versions[sim_below(&w->rng, 3)];
-	f->clientid = sim_below(&w->rng, SIM_CLIENTIDS);
+	f->clientid = clientid;
 	f->clean = sim_percent(&w->rng, 40);
 	if (sim_clientids[f->clientid][0] == '\0') {
 		/* only 3.1.1 and 5.0 know empty ids; 3.1.1 with clean session only */

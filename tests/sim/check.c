@@ -330,8 +330,8 @@ sim_check_output(
 
 /* --- at rest --------------------------------------------------------------------------------------- */
 
-static bool
-alive(const struct sim_flow *f)
+bool
+sim_check_alive(const struct sim_flow *f)
 {
 	return same_incarnation(f) && f->tracked && !f->anonymous &&
 			f->peer[SIM_CLIENT].state == SIM_TCP_OPEN &&
@@ -387,10 +387,10 @@ sim_check_quiet(struct sim_world *w)
 		mqt_chan_id chan;
 
 		check_untracked(w, f);
-		if (!alive(f))
+		if (!sim_check_alive(f))
 			continue;
 		for (unsigned k = i + 1; k < SIM_FLOWS; k++)
-			if (alive(&w->flow[k]) && w->flow[k].domain == f->domain &&
+			if (sim_check_alive(&w->flow[k]) && w->flow[k].domain == f->domain &&
 					w->flow[k].clientid == f->clientid)
 				sim_fail(w, "I1", "flows %u and %u both live on as %s", i, k,
 						sim_clientids[f->clientid]);

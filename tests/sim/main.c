@@ -18,6 +18,7 @@
 #include <rte_log.h>
 
 #define QUIET_EVERY  2500
+#define N_CONTESTS   3 /* at each quiet point */
 #define SETTLE_MAX   20000
 #define SETTLE_CALM  40
 #define MAX_FAILURES 10
@@ -296,6 +297,20 @@ finish(struct sim_world *w)
 	sim_check_end(w);
 }
 
+/* At a quiet point. */
+static void
+contest(struct sim_world *w)
+{
+	unsigned domain = sim_below(&w->rng, SIM_DOMAINS);
+	unsigned clientid = sim_below(&w->rng, SIM_CLIENTIDS - 1); /* the last is nobody's */
+
+	if (sim_contest_run(w, domain, clientid) == 0)
+		return;
+	settle(w);
+	sim_contest_check(w, domain, clientid);
+	sim_check_quiet(w);
+}
+
 static int
 run(uint64_t seed, const struct options *o)
 {
@@ -332,6 +347,8 @@ run(uint64_t seed, const struct options *o)
 		if (w->step % QUIET_EVERY == QUIET_EVERY - 1) {
 			settle(w);
 			sim_check_quiet(w);
+			for (unsigned i = 0; i < N_CONTESTS; i++)
+				contest(w);
 			w->faults = true;
 		}
 	}
@@ -343,11 +360,11 @@ run(uint64_t seed, const struct options *o)
 	       " CONNACKs released, %" PRIu64 " kicks, %" PRIu64 " segments, %" PRIu64
 	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " clock steps, %" PRIu64
 	       " suspensions, %" PRIu64 " floods, %" PRIu64 " quiet points, %" PRIu64
-	       " sessions compared, %" PRIu64 " of them resumed: %s\n",
+	       " sessions compared, %" PRIu64 " of them resumed, %" PRIu64 " contests: %s\n",
 			seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
 			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
 			w->stats.clock_steps, w->stats.suspensions, w->stats.floods,
-			w->stats.quiets, w->stats.sessions, w->stats.resumed,
+			w->stats.quiets, w->stats.sessions, w->stats.resumed, w->stats.contests,
 			w->failures ? "FAILED" : "ok");
 	/* after a breach it stays as it is: packets are still under way */
 	if (!w->failures)

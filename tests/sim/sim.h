@@ -11,6 +11,7 @@
  *   app.c     what clients and brokers say to each other
  *   tracker.c the tracker under test: ports, workers, manager, clock
  *   fault.c   clock steps, lcores that do not run, floods
+ *   contest.c many connections of one client id within the same moment
  *   check.c   the invariants, looked at after every step; check_*.c: those with a state of their own
  *   main.c    steps, lost segments, quiet points, options
  */
@@ -165,7 +166,7 @@ struct sim_tracker;
 
 struct sim_stats {
 	uint64_t connects, released, kicks, deliveries, drops, reorders, stalls, quiets, sessions,
-			resumed, clock_steps, suspensions, floods;
+			resumed, clock_steps, suspensions, floods, contests;
 };
 
 struct sim_world {
@@ -213,6 +214,8 @@ extern const char *const sim_clientids[SIM_CLIENTIDS];
 
 /* A flow that is closed on the client's side connects again, with a new identity. */
 void sim_app_start(struct sim_world *w, struct sim_flow *f);
+/* The same with this client id, an index of sim_clientids. */
+void sim_app_start_as(struct sim_world *w, struct sim_flow *f, unsigned clientid);
 /* Reads what has come in. */
 void sim_app_read(struct sim_world *w, struct sim_flow *f, enum sim_end end);
 /* Says or does something of its own. */
@@ -272,6 +275,15 @@ void sim_check_step(struct sim_world *w);
 void sim_check_quiet(struct sim_world *w);
 /* All flows are closed and everything has come to rest. */
 void sim_check_end(struct sim_world *w);
+/* Both ends of a tracked flow live, and the client has its CONNACK. */
+bool sim_check_alive(const struct sim_flow *f);
+
+/* --- contest.c --------------------------------------------------------------------------------- */
+
+/* Several connections of one client id at once, from a quiet point on. Returns how many. */
+unsigned sim_contest_run(struct sim_world *w, unsigned domain, unsigned clientid);
+/* After that, when nothing moves any more: one of them is left. */
+void sim_contest_check(struct sim_world *w, unsigned domain, unsigned clientid);
 
 /* --- check_time.c ------------------------------------------------------------------------------ */
 
