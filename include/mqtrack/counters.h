@@ -62,7 +62,17 @@
 	X(ANOMALY_GAP, "tracked streams with bytes acknowledged but never seen")                   \
 	X(ANOMALY_URGENT, "tracked streams with urgent data; no longer followed")                  \
 	X(ANOMALY_SECOND_CONNECT, "CONNECTs on a flow that already had one")                       \
-	X(ANOMALY_EARLY, "packets before CONNECT or before CONNACK that may not be there")         \
+	X(ANOMALY_BEFORE_CONNECT, "flows on which something came before CONNECT")                  \
+	X(ANOMALY_BEFORE_CONNACK, "flows whose broker sent another packet before CONNACK")         \
+	X(ANOMALY_SECOND_CONNACK, "segments with a CONNACK after CONNACK")                         \
+	X(ANOMALY_FROM_CLIENT, "segments of clients with packets that only brokers send")          \
+	X(ANOMALY_FROM_BROKER, "segments of brokers with packets that only clients send")          \
+	X(ANOMALY_UNASSIGNED_TYPE, "packet types that the version does not know")                  \
+	X(ANOMALY_RESERVED_FLAGS, "packets with reserved flags set")                               \
+	X(ANOMALY_PUBLISH_QOS, "PUBLISHes with QoS 3")                                             \
+	X(ANOMALY_SUBSCRIBE_QOS, "SUBSCRIBEs with QoS 3")                                          \
+	X(ANOMALY_REMAINING_LENGTH, "packets whose length has more than four bytes")               \
+	X(ANOMALY_UNTOLD, "anomalies counted without an event: too many, or too late")             \
 	X(STEPDOWNS, "flows closed for the control lcore")                                         \
 	X(STEPDOWN_NOPROC, "stepdowns that found the flow gone")                                   \
 	X(KILLED_SEEN, "killed channels found by their owner")                                     \
@@ -133,6 +143,7 @@
 	X(REFUSED_USERNAME, "newcomers refused: the client id is bound to another user name")      \
 	X(REFUSED_FLAPPING, "newcomers refused: held down")                                        \
 	X(FLAPPING, "client ids reported as flapping")                                             \
+	X(ANOMALIES, "anomalies told by workers")                                                  \
 	X(UNEXPECTED_MSG, "messages that no state expects; ignored")                               \
 	X(TURNS, "turns with work")                                                                \
 	X(SLEEPS, "times the lcore slept")

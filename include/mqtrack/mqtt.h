@@ -229,6 +229,12 @@ void mqt_mqtt_tap_fini(struct mqt_mqtt_tap *tap);
  */
 bool mqt_mqtt_disconnect_expiry(struct mqt_bytes body, uint32_t *expiry_sec);
 
+/**
+ * Whether a SUBSCRIBE asks for QoS 3, which no version has.
+ * @param body of the packet, packet id first; as far as it is well-formed.
+ */
+bool mqt_mqtt_subscribe_qos_3(struct mqt_bytes body, uint8_t version);
+
 /** Reason codes that the tracker speaks (5.0 §2.4). */
 enum mqt_mqtt_code {
 	MQT_MQTT_RC_SUCCESS = 0x00,

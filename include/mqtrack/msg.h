@@ -23,6 +23,8 @@
  *                 over. Never for a channel that is stepping down
  *   INSPECTED     answer to INSPECT: a copy of the session, for a reader; NULL where the channel
  *                 has none or is gone
+ *   ANOMALY       the flow has said what MQTT does not allow: reason says what. info is that of a
+ *                 flow without OPEN, with addresses only; else NULL
  * From the control lcore:
  *   GRANT         registered; release the CONNACK
  *   REFUSE        never registered; info comes home. The control lcore has forgotten the channel:
@@ -53,6 +55,7 @@ enum mqt_msg_type {
 	MQT_MSG_CLOSED,
 	MQT_MSG_INSPECT,
 	MQT_MSG_INSPECTED,
+	MQT_MSG_ANOMALY,
 	MQT_N_MSGS,
 };
 
@@ -92,6 +95,18 @@ enum mqt_reason {
 	MQT_REASON_EXPIRED,
 	MQT_REASON_EVICTED,   /* a retained session left for a newer one: the limit is reached */
 	MQT_REASON_KEEPALIVE, /* the client was silent for longer than its keepalive allows */
+	/* anomalies: what a peer of MQTT may not say */
+	MQT_REASON_BEFORE_CONNECT, /* something came before CONNECT */
+	MQT_REASON_BEFORE_CONNACK, /* the broker sent another packet before CONNACK */
+	MQT_REASON_SECOND_CONNECT,
+	MQT_REASON_SECOND_CONNACK,
+	MQT_REASON_FROM_CLIENT, /* a packet that only brokers send */
+	MQT_REASON_FROM_BROKER, /* a packet that only clients send */
+	MQT_REASON_UNASSIGNED_TYPE,
+	MQT_REASON_RESERVED_FLAGS,
+	MQT_REASON_PUBLISH_QOS,      /* QoS 3 */
+	MQT_REASON_SUBSCRIBE_QOS,    /* QoS 3 */
+	MQT_REASON_REMAINING_LENGTH, /* longer than four bytes */
 	MQT_N_REASONS,
 };
 
@@ -112,7 +127,7 @@ struct mqt_msg {
 	uint64_t stamp_ns; /* OPEN: the CONNACK's arrival; DOWN: when it ended; mono */
 	uint64_t token;    /* STEPDOWN: chosen by the control lcore; STEPDOWN_DONE: the same back */
 	/* what a message carries is owned by the receiver from then on; NULL: nothing */
-	struct mqt_info *info;       /* OPEN, REFUSE, RELEASE */
+	struct mqt_info *info;       /* OPEN, REFUSE, RELEASE, ANOMALY */
 	struct mqt_session *session; /* CLOSED, GRANT, RETURN, INSPECTED; STEPDOWN_DONE of begin */
 	struct mqt_pendings *pendings; /* STEPDOWN_DONE of end */
 	uint64_t pad;

@@ -28,6 +28,17 @@ static const char *const reason_names[] = {
 	[MQT_REASON_EXPIRED] = "expired",
 	[MQT_REASON_EVICTED] = "evicted",
 	[MQT_REASON_KEEPALIVE] = "keepalive_timeout",
+	[MQT_REASON_BEFORE_CONNECT] = "packet_before_connect",
+	[MQT_REASON_BEFORE_CONNACK] = "packet_before_connack",
+	[MQT_REASON_SECOND_CONNECT] = "second_connect",
+	[MQT_REASON_SECOND_CONNACK] = "second_connack",
+	[MQT_REASON_FROM_CLIENT] = "broker_packet_from_client",
+	[MQT_REASON_FROM_BROKER] = "client_packet_from_broker",
+	[MQT_REASON_UNASSIGNED_TYPE] = "unassigned_type",
+	[MQT_REASON_RESERVED_FLAGS] = "reserved_flags",
+	[MQT_REASON_PUBLISH_QOS] = "publish_qos",
+	[MQT_REASON_SUBSCRIBE_QOS] = "subscribe_qos",
+	[MQT_REASON_REMAINING_LENGTH] = "remaining_length",
 };
 
 _Static_assert(sizeof(reason_names) / sizeof(reason_names[0]) == MQT_N_REASONS, "a name for each");

@@ -146,7 +146,7 @@ drop_session(const struct mqt_msg *msg)
 	free(msg->pendings);
 }
 
-/* OPENs that nobody has read own their infos. */
+/* OPENs and ANOMALYs that nobody has read own their infos. */
 static void
 drop_unread(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 {
@@ -154,7 +154,7 @@ drop_unread(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 		struct mqt_msg msg;
 
 		while (mqt_mailbox_poll_control(cm->owners[w].o.mailbox, &msg, 1) == 1) {
-			if (msg.type == MQT_MSG_OPEN)
+			if (msg.type == MQT_MSG_OPEN || msg.type == MQT_MSG_ANOMALY)
 				free(msg.info);
 			drop_session(&msg);
 		}
@@ -290,6 +290,9 @@ dispatch(struct mqt_cm *cm, unsigned worker, const struct mqt_msg *msg)
 		break;
 	case MQT_MSG_INSPECTED:
 		cm_inspect_answer(cm, msg);
+		break;
+	case MQT_MSG_ANOMALY:
+		cm_anomaly(cm, msg);
 		break;
 	default:
 		cm_unexpected(cm, msg);

@@ -456,6 +456,10 @@ struct cm_other cm_stepdown_for(const struct cm_lock *lock);
 void cm_stepdown_announce(struct mqt_cm *cm, const struct cm_lock *lock, enum mqt_stepdown action,
 		const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
 
+/* anomaly.c */
+/* A worker tells what a flow has said. */
+void cm_anomaly(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control);
+
 /* takeover.c */
 /* A step of a takeover has come to its end, or to nothing. @p row may be NULL. Returns the result
  * to be told. */

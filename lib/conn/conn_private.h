@@ -22,6 +22,7 @@
  *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
  *   handshake.c  CONNECT and CONNACK, opening a channel, parking (R11)
  *   session.c    the session of a flow: fed by its taps, inherited, handed over
+ *   anomaly.c    what a peer of MQTT may not say
  *   silence.c    keepalive, and flows on which nobody speaks any more
  *   freeze.c     a flow that is being taken over: nothing passes
  *   close.c      closing a flow on the wire (R14, R15, R16)
@@ -51,6 +52,10 @@ enum stream_flag {
 	STREAM_FIN = 1u << 0,        /* its FIN came in order; next is behind it */
 	STREAM_LOST = 1u << 1,       /* framing not followed (any more) */
 	STREAM_DISCONNECT = 1u << 2, /* an MQTT DISCONNECT began in it */
+	/* anomalies that have been told, see anomaly.c */
+	STREAM_TOLD_WAY = 1u << 3,
+	STREAM_TOLD_SECOND = 1u << 4,
+	STREAM_TOLD_SUBSCRIBE = 1u << 5,
 };
 
 /** What was injected in the name of a stream's sender. */
@@ -235,6 +240,8 @@ struct mqt_conns {
 	struct fifo free, quiet;
 	uint32_t free_hold, fresh_hold, free_handshake, fresh_handshake;
 	uint32_t free_embryo, fresh_embryo, oldest_embryo, newest_embryo, n_syn_data;
+	uint64_t anomaly_second; /* in which n_anomalies were told */
+	uint32_t n_anomalies;
 	struct mqt_conns_gauges gauges;
 };
 
@@ -557,6 +564,53 @@ struct mqt_session *session_leave(struct mqt_conns *cs, struct conn *c);
 
 /** Destroys what is left of it: the session, or the pendings of a frozen flow. */
 void session_drop(struct conn *c);
+
+/* --- anomaly.c --------------------------------------------------------------------------------- */
+
+enum anomaly {
+	ANOMALY_BEFORE_CONNECT,
+	ANOMALY_BEFORE_CONNACK,
+	ANOMALY_SECOND_CONNECT,
+	ANOMALY_SECOND_CONNACK,
+	ANOMALY_FROM_CLIENT,
+	ANOMALY_FROM_BROKER,
+	ANOMALY_UNASSIGNED_TYPE,
+	ANOMALY_RESERVED_FLAGS,
+	ANOMALY_PUBLISH_QOS,
+	ANOMALY_SUBSCRIBE_QOS,
+	ANOMALY_REMAINING_LENGTH,
+	ANOMALY_N_KINDS,
+};
+
+/** Types of packets that are none, or may be none, from that side after CONNECT and CONNACK. */
+#define ANOMALY_TYPES_CLIENT                                                                       \
+	(1u << MQT_MQTT_CONNECT | 1u << MQT_MQTT_CONNACK | 1u << MQT_MQTT_SUBACK |                 \
+			1u << MQT_MQTT_UNSUBACK | 1u << MQT_MQTT_PINGRESP | 1u << MQT_MQTT_AUTH)
+#define ANOMALY_TYPES_BROKER                                                                       \
+	(1u << MQT_MQTT_CONNECT | 1u << MQT_MQTT_CONNACK | 1u << MQT_MQTT_SUBSCRIBE |              \
+			1u << MQT_MQTT_UNSUBSCRIBE | 1u << MQT_MQTT_PINGREQ |                      \
+			1u << MQT_MQTT_DISCONNECT | 1u << MQT_MQTT_AUTH)
+
+/** Counts one, and tells the control lcore where that has not been done. */
+void anomaly(struct mqt_conns *cs, struct conn *c, enum side side, enum anomaly kind) WORKER_ROLE;
+
+/**
+ * Judges packet types that began in a stream, see ANOMALY_TYPES_*.
+ * @return whether the stream is not to be followed any more.
+ */
+bool anomaly_types(
+		struct mqt_conns *cs, struct conn *c, enum side side, unsigned types) WORKER_ROLE;
+
+/** The framing of a stream has broken. */
+void anomaly_framing(struct mqt_conns *cs, struct conn *c, enum side side,
+		enum mqt_mqtt_error error) WORKER_ROLE;
+
+/** A client's stream begins with a byte that begins no CONNECT. */
+void anomaly_first_byte(struct mqt_conns *cs, struct conn *c, uint8_t first) WORKER_ROLE;
+
+/** A packet that the tap of @p side has reported. */
+void anomaly_packet(struct mqt_conns *cs, struct conn *c, enum side side,
+		const struct mqt_mqtt_packet *packet) WORKER_ROLE;
 
 /* --- message.c --------------------------------------------------------------------------------- */
 

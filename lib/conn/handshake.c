@@ -158,6 +158,8 @@ handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *dat
 		r = connect_try(cs, hs, &connect, &want, &why);
 	}
 	if (r == MQT_PARSE_BAD) {
+		if (hs->connect_len > 0 && hs->connect[0] != CONNECT_FIRST)
+			anomaly_first_byte(cs, c, hs->connect[0]);
 		conn_untracked(cs, c, why);
 		return len;
 	}
@@ -416,7 +418,7 @@ reply_parse(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
 		if (hs->reply[0] >> 4 == MQT_MQTT_CONNACK)
 			return reply_connack(cs, c);
 		if (hs->reply[0] != AUTH_FIRST || c->version != 5) {
-			count(cs, MQT_W_ANOMALY_EARLY);
+			anomaly(cs, c, BROKER, ANOMALY_BEFORE_CONNACK);
 			break;
 		}
 		switch (mqt_mqtt_header_parse(hs->reply, hs->reply_len, &header, NULL)) {
@@ -709,7 +711,7 @@ broker_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 	}
 	if (c->state == MQT_CONN_EMBRYONIC) {
 		if (v->payload_len > 0) {
-			count(cs, MQT_W_ANOMALY_EARLY);
+			anomaly(cs, c, BROKER, ANOMALY_BEFORE_CONNECT);
 			conn_untracked(cs, c, MQT_W_OPAQUE_PROTOCOL);
 		}
 		if (c->flags & CONN_INJECTED)

@@ -180,7 +180,9 @@ tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte
 
 static void
 note_seen(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_mqtt_seen *seen)
+		MQT_REQUIRES(mqt_role_worker)
 {
+	const unsigned odd = side == CLIENT ? ANOMALY_TYPES_CLIENT : ANOMALY_TYPES_BROKER;
 	struct stream *s = &c->stream[side];
 
 	if (seen->packets)
@@ -191,10 +193,8 @@ note_seen(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 				seen->publishes);
 	if (seen->types & 1u << MQT_MQTT_DISCONNECT)
 		s->flags |= STREAM_DISCONNECT;
-	if (unlikely(seen->types & 1u << MQT_MQTT_CONNECT)) {
-		count(cs, MQT_W_ANOMALY_SECOND_CONNECT);
+	if (unlikely(seen->types & odd) && anomaly_types(cs, c, side, seen->types))
 		stop_following(s);
-	}
 }
 
 struct report {
@@ -208,6 +208,8 @@ on_packet(void *arg, const struct mqt_mqtt_packet *packet)
 {
 	const struct report *r = arg;
 
+	mqt_role_worker_assert();
+	anomaly_packet(r->cs, r->c, r->side, packet);
 	session_packet(r->cs, r->c, r->side, packet);
 }
 
@@ -218,6 +220,7 @@ tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8
 	struct stream *s = &c->stream[side];
 	struct mqt_mqtt_seen seen = { 0 };
 	struct report report = { cs, c, side };
+	enum mqt_mqtt_error error;
 	bool whole;
 
 	if (side == CLIENT && c->state == MQT_CONN_EMBRYONIC) {
@@ -230,9 +233,10 @@ tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8
 		return;
 	whole = mqt_mqtt_tap_feed(&s->tap, data, len, c->version,
 			cs->config->limits.session_packet_bytes, &seen, on_packet, &report);
+	error = (enum mqt_mqtt_error)s->tap.cursor.error;
 	note_seen(cs, c, side, &seen);
-	if (unlikely(!whole)) {
-		count(cs, MQT_W_ANOMALY_FRAMING);
+	if (unlikely(!whole) && !(s->flags & STREAM_LOST)) {
+		anomaly_framing(cs, c, side, error);
 		stop_following(s);
 	}
 }

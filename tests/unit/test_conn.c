@@ -637,7 +637,7 @@ test_broker_that_speaks_first_is_opaque(void)
 	out_clear();
 	send_next(&f, BROKER, ACK, "SSH-2.0\r\n", 9);
 	CHECK_EQ(n_sent(0), 1);
-	CHECK_EQ(COUNT(ANOMALY_EARLY), 1);
+	CHECK_EQ(COUNT(ANOMALY_BEFORE_CONNECT), 1);
 	CHECK_EQ(in_state(MQT_CONN_OPAQUE), 1);
 	world_end();
 }
@@ -1201,9 +1201,11 @@ test_second_connect_and_broken_framing_keep_identity(void)
 			send_next(&f, CLIENT, ACK, "\x00\x00", 2);
 		CHECK_EQ(COUNT(ANOMALY_SECOND_CONNECT), second);
 		CHECK_EQ(COUNT(ANOMALY_FRAMING), !second);
+		CHECK_EQ(next_message().type, MQT_MSG_ANOMALY);
 		CHECK_EQ(n_sent(1), 1);
 		send_next(&f, BROKER, ACK, buf, connack_packet(buf, sizeof(buf), 4, 0));
 		CHECK_EQ(n_sent(0), 1);
+		CHECK_EQ(next_message().type, MQT_MSG_ANOMALY);
 		CHECK_NO_MESSAGE();
 		CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
 		tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
@@ -1924,6 +1926,7 @@ control_turn(struct ledger *book, unsigned n)
 			CHECK(msg.type == MQT_MSG_GRANTED || l->down);
 			break;
 		case MQT_MSG_INSPECTED:
+		case MQT_MSG_ANOMALY:
 			break;
 		default:
 			CHECK_EQ(msg.type, MQT_MSG_STEPDOWN_DONE);

@@ -346,6 +346,8 @@ test_lost_framing_leaves_the_session_as_last_known(void)
 		CHECK_EQ(COUNT(ANOMALY_FRAMING) + COUNT(ANOMALY_GAP) +
 						COUNT(ANOMALY_SECOND_CONNECT),
 				1);
+		if (how != 1)
+			CHECK_EQ(next_message().type, MQT_MSG_ANOMALY);
 		subscribe(&f, 3, "unseen");
 		{
 			struct mqt_session *session = inspect(&f);

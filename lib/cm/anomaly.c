@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cm_private.h"
+
+#include <stdlib.h>
+
+/*
+ * Anomalies that a worker has seen on a flow: an event, nothing else. Who it is stands in the row of
+ * the channel, or in its note while it is a newcomer; of a flow without channel the message brings
+ * the addresses. A channel that is gone by then is not told of: it was counted by its worker.
+ *
+ * Synchronisation: none, control lcore only.
+ */
+
+void
+cm_anomaly(struct mqt_cm *cm, const struct mqt_msg *msg)
+{
+	const struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
+	const struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
+	const struct mqt_info *info = msg->info;
+
+	if (!info && row)
+		info = row->info;
+	else if (!info && note)
+		info = note->info;
+	if (info)
+		cm_announce(cm, MQT_EVENT_ANOMALY, (enum mqt_reason)msg->reason, msg->chan, info,
+				row ? row->epoch : 0, NULL);
+	cm_count(cm, MQT_C_ANOMALIES);
+	free(msg->info);
+}
