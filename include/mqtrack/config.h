@@ -67,22 +67,22 @@ struct mqt_port_pair {
 };
 
 struct mqt_limits {
-	uint32_t max_clients;       /* channels, all workers together */
-	uint32_t max_connections;   /* slots a worker; 0: max_clients spread with a margin */
-	uint32_t max_embryos;       /* half-open handshakes a worker (rule R13) */
-	uint32_t max_handshakes;    /* connections between SYN/ACK and CONNACK a worker */
-	uint32_t connect_max_bytes; /* a larger CONNECT makes the flow opaque */
-	uint32_t parked_per_flow;   /* packets (rule R12) */
-	uint32_t parked_per_worker; /* packets (rule R12); 0: a quarter of the mbuf pool's share */
-	uint32_t reorder_per_flow;  /* segments a direction */
-	uint32_t stepdown_local_ms; /* rule R7 */
-	uint32_t opening_ms;        /* rule R7 */
-	uint32_t contest_ms;        /* a CONNACK so close behind one of the same client id waits as
+	uint32_t max_clients;        /* channels, all workers together */
+	uint32_t max_connections;    /* slots a worker; 0: max_clients spread with a margin */
+	uint32_t max_embryos;        /* half-open handshakes a worker (rule R13) */
+	uint32_t max_handshakes;     /* connections between SYN/ACK and CONNACK a worker */
+	uint32_t connect_max_bytes;  /* a larger CONNECT makes the flow opaque */
+	uint32_t parked_per_flow;    /* packets (rule R12) */
+	uint32_t parked_per_worker;  /* packets (rule R12); 0: a quarter of the mbuf pool's share */
+	uint32_t reorder_per_flow;   /* segments a direction */
+	uint32_t stepdown_local_ms;  /* rule R7 */
+	uint32_t opening_ms;         /* rule R7 */
+	uint32_t contest_ms;         /* a CONNACK so close behind one of the same client id waits as
 				     * long for what the brokers close; 0: off */
-	uint32_t stall_ms;          /* a worker silent for longer is stalled (rule R8) */
-	uint32_t handshake_ms;      /* SYN/ACK to CONNACK; then the flow is opaque */
-	uint32_t embryo_ms;         /* SYN to the client's ACK */
-	uint32_t idle_sec;          /* a client without keepalive: its flow is probed after so
+	uint32_t stall_ms;           /* a worker silent for longer is stalled (rule R8) */
+	uint32_t handshake_ms;       /* SYN/ACK to CONNACK; then the flow is opaque */
+	uint32_t embryo_ms;          /* SYN to the client's ACK */
+	uint32_t idle_sec;           /* a client without keepalive: its flow is probed after so
 				     * much silence; an opaque one is forgotten */
 	uint32_t keepalive_grace_ms; /* on top of 1.5 times the keepalive */
 	uint32_t slot_quiet_ms;      /* a released slot rests this long (rule R1) */

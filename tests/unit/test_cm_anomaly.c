@@ -119,13 +119,5 @@ static CU_SuiteInfo suites[] = {
 int
 main(void)
 {
-	int rc;
-
-	if (rig_eal_init() < 0)
-		return 2;
-	mqt_rcu_register();
-	rc = check_run(suites);
-	mqt_rcu_unregister();
-	rte_eal_cleanup();
-	return rc;
+	return rig_run(suites);
 }
