@@ -76,7 +76,7 @@ struct text_pair {
 };
 
 struct text_listener {
-	char *name, *port, *address, *domain, *on_failure;
+	char *name, *port, *address, *domain, *on_failure, *midstream;
 	char *policy, *will, *bind_username, *session_expiry_v3;
 };
 
@@ -137,6 +137,7 @@ static const cyaml_schema_field_t listener_fields[] = {
 	VALUE(text_listener, address),
 	VALUE(text_listener, domain),
 	VALUE(text_listener, on_failure),
+	VALUE(text_listener, midstream),
 	VALUE(text_listener, policy),
 	VALUE(text_listener, will),
 	VALUE(text_listener, bind_username),
@@ -533,6 +534,7 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 		const struct mqt_listener *defaults, struct mqt_listener *new)
 {
 	static const char *const outcomes[] = { "open", "closed" };
+	static const char *const midstreams[] = { "pass", "reset" };
 	uint32_t port = 1883;
 	char path[64];
 	int ret;
@@ -540,6 +542,7 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 #define PATH(key) (snprintf(path, sizeof(path), "%s.%s", item, key), path)
 	*new = (struct mqt_listener){
 		.on_failure = defaults->on_failure,
+		.midstream = defaults->midstream,
 		.policy = defaults->policy,
 		.will = defaults->will,
 		.bind_username = defaults->bind_username,
@@ -557,6 +560,8 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 		ret = load_domain(l, PATH("domain"), t->domain, &new->domain);
 	if (ret == 0)
 		ret = get_word(l, PATH("on_failure"), t->on_failure, outcomes, &new->on_failure);
+	if (!ret)
+		ret = get_word(l, PATH("midstream"), t->midstream, midstreams, &new->midstream);
 #undef PATH
 	return ret == 0 ? load_policies(l, item, t, new) : ret;
 }

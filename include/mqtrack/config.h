@@ -26,6 +26,12 @@ enum mqt_on_failure {
 	MQT_FAIL_CLOSED /* it is reset, counted */
 };
 
+/** What happens to a flow that is first seen with data, without its handshake. */
+enum mqt_midstream {
+	MQT_MIDSTREAM_PASS, /* passes untracked, counted */
+	MQT_MIDSTREAM_RESET /* both ends are reset, counted: its client connects anew */
+};
+
 /** What happens to a newcomer whose client id lives on another broker. */
 enum mqt_policy {
 	MQT_POLICY_NEWEST_WINS,
@@ -49,6 +55,7 @@ struct mqt_listener {
 	struct mqt_endpoint address; /* the broker's side; version 0: any address */
 	uint16_t domain;             /* index in mqt_config.domains */
 	uint8_t on_failure;          /* enum mqt_on_failure */
+	uint8_t midstream;           /* enum mqt_midstream */
 	uint8_t policy;              /* enum mqt_policy */
 	uint8_t will;                /* enum mqt_will_policy */
 	bool bind_username; /* a client id belongs to the user name it was first seen with */

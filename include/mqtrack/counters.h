@@ -22,7 +22,8 @@
 	X(PASSED, "packets passed that belong to no tracked flow")                                 \
 	X(MALFORMED_PACKETS, "packets whose headers contradict their length; passed")              \
 	X(FRAGMENTS, "IP fragments passed")                                                        \
-	X(MIDSTREAM, "segments to a listener without a known flow; passed")                        \
+	X(MIDSTREAM, "segments of no known flow with a listener, mostly passed")                   \
+	X(MIDSTREAM_RESET, "of these: reset at both ends, as their listener says")                 \
 	X(BAD_IP_CHECKSUM,                                                                         \
 			"packets to a listener with a wrong IP checksum; passed without effect")   \
 	X(ONE_WAY, "handshakes of which one direction was not seen; passed")                       \
@@ -56,10 +57,10 @@
 	X(PARKED_DROPPED_FLOW, "segments dropped over the flow's parking limit")                   \
 	X(PARKED_DROPPED_WORKER, "segments dropped over the worker's parking limit")               \
 	X(REORDER_HELD, "segments held until the gap before them is filled")                       \
-	X(REORDER_DROPPED, "segments dropped over the reordering limit")                           \
+	X(REORDER_DROPPED, "segments before CONNACK dropped over the reordering limit")            \
 	X(CONFLICT, "segments dropped that repeat bytes with another content")                     \
 	X(ANOMALY_FRAMING, "tracked streams whose framing broke; no longer followed")              \
-	X(ANOMALY_GAP, "tracked streams with bytes acknowledged but never seen")                   \
+	X(ANOMALY_GAP, "tracked streams with a gap that was not filled; no longer followed")       \
 	X(ANOMALY_URGENT, "tracked streams with urgent data; no longer followed")                  \
 	X(ANOMALY_SECOND_CONNECT, "CONNECTs on a flow that already had one")                       \
 	X(ANOMALY_BEFORE_CONNECT, "flows on which something came before CONNECT")                  \

@@ -363,18 +363,27 @@ pass(struct mqt_conns *cs, const struct mqt_packet *p, enum mqt_worker_counter w
 	mqt_tx_push(cs->tx, p->port ^ 1, p->m, NULL, 0);
 }
 
-/* A listener that fails closed lets no bytes of an unknown flow through to it. */
+static bool
+listener_refuses(const struct mqt_listener *l)
+{
+	return l->on_failure == MQT_FAIL_CLOSED || l->midstream == MQT_MIDSTREAM_RESET;
+}
+
+/*
+ * Such a listener lets no bytes of an unknown flow through to it. What has none may, for it is
+ * mostly the end of a flow that was known.
+ */
 static bool
 refuses_unknown(const struct mqt_conns *cs, const struct mqt_packet *p)
 {
 	struct mqt_endpoint src, dst;
 	int listener;
 
-	if (!cs->any_fail_closed || p->view.payload_len == 0)
+	if (!cs->any_refuses || p->view.payload_len == 0)
 		return false;
 	mqt_pkt_endpoints(p->m, &p->view, &src, &dst);
 	listener = mqt_config_listener(cs->config, (p->port & 1) == CLIENT ? &dst : &src);
-	return listener >= 0 && cs->config->listeners[listener].on_failure == MQT_FAIL_CLOSED;
+	return listener >= 0 && listener_refuses(&cs->config->listeners[listener]);
 }
 
 static void
@@ -382,6 +391,7 @@ midstream(struct mqt_conns *cs, const struct mqt_packet *p) MQT_REQUIRES(mqt_rol
 {
 	if (refuses_unknown(cs, p)) {
 		count(cs, MQT_W_MIDSTREAM);
+		count(cs, MQT_W_MIDSTREAM_RESET);
 		close_unknown(cs, p);
 		return;
 	}
@@ -658,10 +668,10 @@ default_holds(const struct mqt_conns_params *p, unsigned n_workers)
 }
 
 static bool
-any_fail_closed(const struct mqt_config *cfg)
+any_refuses(const struct mqt_config *cfg)
 {
 	for (unsigned i = 0; i < cfg->n_listeners; i++)
-		if (cfg->listeners[i].on_failure == MQT_FAIL_CLOSED)
+		if (listener_refuses(&cfg->listeners[i]))
 			return true;
 	return false;
 }
@@ -683,7 +693,7 @@ mqt_conns_create(const struct mqt_conns_params *p)
 	cs->pool = p->pool;
 	cs->counters = p->counters->v;
 	cs->worker = p->worker;
-	cs->any_fail_closed = any_fail_closed(p->config);
+	cs->any_refuses = any_refuses(p->config);
 	cs->parked_max = (uint8_t)RTE_MIN(p->config->limits.parked_per_flow, 255u);
 	cs->reorder_max = (uint8_t)RTE_MIN(p->config->limits.reorder_per_flow, 255u);
 	cs->now_ns = mqt_clock_mono(p->clock);

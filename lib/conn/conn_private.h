@@ -18,7 +18,8 @@
  *
  *   conn.c       table, slots, create and remove, dispatch of a burst
  *   embryo.c     half-open handshakes (R13, R17, R18)
- *   tcp.c        sequence numbers, acknowledgements, reordering, FIN and RST
+ *   tcp.c        sequence numbers, acknowledgements, FIN and RST
+ *   reorder.c    segments behind a gap
  *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
  *   handshake.c  CONNECT and CONNACK, opening a channel, parking (R11)
  *   session.c    the session of a flow: fed by its taps, inherited, handed over
@@ -173,6 +174,7 @@ struct hold {
 	struct rte_mbuf *m;
 	struct mqt_pkt view;
 	uint32_t next;
+	uint32_t since_ms;
 	uint16_t port;  /* it came in here */
 	bool forwarded; /* a reference only: it has left */
 };
@@ -216,7 +218,7 @@ struct mqt_conns {
 	struct rte_mempool *pool;
 	_Atomic uint64_t *counters;
 	unsigned worker;
-	bool any_fail_closed;
+	bool any_refuses;                /* a listener that lets no unknown flow through */
 	uint8_t parked_max, reorder_max; /* a flow */
 	struct rte_hash *table[2];       /* IPv4, IPv6 */
 	struct mqt_wheel *wheel;
@@ -429,9 +431,18 @@ void tcp_input(struct mqt_conns *cs, struct conn *c, enum side side,
 void tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf *m,
 		const struct mqt_pkt *v) WORKER_ROLE;
 
-/** Payload or FIN: forwards and follows it, or keeps it behind a gap. Ownership: @p m is taken. */
-void tcp_stream(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
-		const struct mqt_pkt *v, uint16_t port) WORKER_ROLE;
+/**
+ * Follows a segment that leaves no gap, forwards it where it has not left yet. Ownership: @p m is
+ * taken.
+ */
+void tcp_take_and_forward(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+		const struct mqt_pkt *v, uint16_t port, bool forwarded) WORKER_ROLE;
+
+/** Skips bytes inside a body that is being skipped, unseen. @return false: they are not. */
+bool tcp_skip(struct conn *c, enum side side, uint32_t to);
+
+/** A FIN has come in order and has been forwarded. */
+void tcp_fin(struct mqt_conns *cs, struct conn *c, enum side side) WORKER_ROLE;
 
 /** Follows bytes that come next in the stream. */
 void tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
@@ -455,6 +466,19 @@ void tcp_urgent(struct mqt_conns *cs, struct stream *s);
 
 /** Time since the last segment of either side, ms. */
 uint32_t tcp_silent_ms(const struct mqt_conns *cs, const struct conn *c);
+
+/* --- reorder.c --------------------------------------------------------------------------------- */
+
+/** Payload or FIN: forwards and follows it, or keeps it behind a gap. Ownership: @p m is taken. */
+void reorder_input(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+		const struct mqt_pkt *v, uint16_t port) WORKER_ROLE;
+
+/** A gap that will not be filled: the framing of the stream is lost, all else goes on. */
+void reorder_give_up(struct mqt_conns *cs, struct conn *c, enum side side) WORKER_ROLE;
+
+/** Gives up the gaps that are too old. @return whether some are left, to be watched. */
+bool reorder_expire(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+void reorder_watch(struct mqt_conns *cs, struct conn *c);
 
 /* --- handshake.c ------------------------------------------------------------------------------- */
 

@@ -655,7 +655,7 @@ handshake_release(struct mqt_conns *cs, struct conn *c)
 		else if (h.view.tcp_flags & MQT_TCP_RST)
 			tcp_rst(cs, c, BROKER, h.m, &h.view, h.port);
 		else
-			tcp_stream(cs, c, BROKER, h.m, &h.view, h.port);
+			reorder_input(cs, c, BROKER, h.m, &h.view, h.port);
 	}
 	if (c->flags & CONN_HANDSHAKE)
 		handshake_acknowledged(cs, c);
@@ -694,7 +694,7 @@ client_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 		rte_pktmbuf_free(p->m);
 		return;
 	}
-	tcp_stream(cs, c, CLIENT, p->m, &p->view, p->port);
+	reorder_input(cs, c, CLIENT, p->m, &p->view, p->port);
 }
 
 static void
@@ -717,7 +717,7 @@ broker_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 		if (c->flags & CONN_INJECTED)
 			rte_pktmbuf_free(p->m);
 		else
-			tcp_stream(cs, c, BROKER, p->m, v, p->port);
+			reorder_input(cs, c, BROKER, p->m, v, p->port);
 		return;
 	}
 	if (!park(cs, c, p))

@@ -43,7 +43,12 @@ hold_add(struct mqt_conns *cs, struct stream *s, struct rte_mbuf *m, const struc
 	while (*at != NO_INDEX && mqt_seq_cmp(cs->holds[*at].view.seq, v->seq) <= 0)
 		at = &cs->holds[*at].next;
 	h = &cs->holds[index];
-	*h = (struct hold){ .m = m, .view = *v, .next = *at, .port = port, .forwarded = forwarded };
+	*h = (struct hold){ .m = m,
+		.view = *v,
+		.next = *at,
+		.since_ms = cs->now_ms,
+		.port = port,
+		.forwarded = forwarded };
 	*at = index;
 	s->n_held++;
 	gauge_add(&cs->gauges.parked, 1);

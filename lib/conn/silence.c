@@ -149,8 +149,10 @@ silence_watch(struct mqt_conns *cs, struct conn *c)
 void
 silence_timer(struct mqt_conns *cs, struct conn *c)
 {
-	bool broker = c->flags & CONN_DOUBT_BROKER;
+	bool broker = c->flags & CONN_DOUBT_BROKER, gaps = reorder_expire(cs, c);
 
+	if (c->flags & CONN_INJECTED || c->state == MQT_CONN_RELEASING)
+		return;
 	if (conn_is_killed(c) && !(c->flags & CONN_DOWN))
 		channel_killed(cs, c);
 	else if (c->flags & CONN_DOUBT)
@@ -163,4 +165,6 @@ silence_timer(struct mqt_conns *cs, struct conn *c)
 		keepalive_timer(cs, c);
 	else
 		idle_timer(cs, c);
+	if (gaps && c->state == MQT_CONN_CONNECTED)
+		reorder_watch(cs, c);
 }

@@ -9,12 +9,9 @@
  * A segment has an effect only where the receiver could take it: not beyond the edge, not wholly
  * before the acknowledgement. An acknowledgement beyond end speaks of bytes that never came by.
  *
- * Order. Before CONNACK the client's bytes are forwarded in order only, so that what the broker
- * reads is what was parsed (I12): a segment behind a gap waits. Later a segment behind a gap
- * leaves at once and a reference stays for the framing cursor; a gap inside a body that is being
- * skipped needs none. What the receiver acknowledges without it having come by is gone for the
- * cursor: inside a body it is skipped, else the framing is lost, and identity and life-cycle go on
- * without it.
+ * What comes behind a gap is the business of reorder.c. What the receiver acknowledges without it
+ * having come by is gone for the cursor: inside a body it is skipped, else the framing is lost, and
+ * identity and life-cycle go on without it. So it is with urgent data.
  *
  * RST. The receiver's next expected number lies between the peer's ack and end, so an RST there
  * ends the flow. One further on inside the window may be a forgery, or come behind lost segments:
@@ -94,9 +91,8 @@ learn_timestamp(struct stream *s, const struct rte_mbuf *m, const struct mqt_pkt
 	}
 }
 
-/* Bytes inside the body that is being skipped can be skipped unseen. */
-static bool
-jump(struct conn *c, enum side side, uint32_t to)
+bool
+tcp_skip(struct conn *c, enum side side, uint32_t to)
 {
 	struct stream *s = &c->stream[side];
 
@@ -129,9 +125,8 @@ acked_unseen(struct mqt_conns *cs, struct conn *c, enum side acker, uint32_t ack
 		s->end = ack;
 	if (s->flags & STREAM_LOST) {
 		s->next = s->end;
-	} else if (!jump(c, opposite(acker), ack)) {
-		count(cs, MQT_W_ANOMALY_GAP);
-		tcp_lose(cs, s);
+	} else if (!tcp_skip(c, opposite(acker), ack)) {
+		reorder_give_up(cs, c, opposite(acker));
 	}
 	return true;
 }
@@ -247,9 +242,9 @@ take(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf
 		const struct mqt_pkt *v) MQT_REQUIRES(mqt_role_worker)
 {
 	struct stream *s = &c->stream[side];
-	uint32_t off = s->flags & STREAM_LOST ? 0 : s->next - v->seq;
+	uint32_t off = s->next - v->seq; /* before the segment where the framing is lost */
 
-	if (off < v->payload_len) {
+	if (mqt_seq_cmp(v->seq + v->payload_len, s->next) > 0) {
 		mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_CNT : MQT_SEND_CNT, 1);
 		mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_OCT : MQT_SEND_OCT,
 				v->payload_len - off);
@@ -286,9 +281,8 @@ half_closed(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
 	conn_arm(cs, c, LINGER_NS);
 }
 
-/* A FIN has come in order and has been forwarded. */
-static void
-fin(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_role_worker)
+void
+tcp_fin(struct mqt_conns *cs, struct conn *c, enum side side)
 {
 	struct stream *s = &c->stream[side];
 	enum mqt_reason reason = end_reason(
@@ -311,11 +305,9 @@ tcp_client_closed(struct mqt_conns *cs, struct conn *c)
 	half_closed(cs, c, end_reason(c, MQT_REASON_CLIENT_CLOSED));
 }
 
-/* Follows a segment without gap, forwards it where it has not left yet. Ownership: m is taken. */
-static void
-take_and_forward(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
+void
+tcp_take_and_forward(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
 		const struct mqt_pkt *v, uint16_t port, bool forwarded)
-		MQT_REQUIRES(mqt_role_worker)
 {
 	struct stream *s = &c->stream[side];
 	bool new = mqt_seq_cmp(seg_end(v), s->next) > 0;
@@ -332,88 +324,7 @@ take_and_forward(struct mqt_conns *cs, struct conn *c, enum side side, struct rt
 	if (s->flags & STREAM_LOST && mqt_seq_cmp(s->next, s->end) < 0)
 		s->next = s->end;
 	if (new && v->tcp_flags & MQT_TCP_FIN && !(c->flags & CONN_INJECTED))
-		fin(cs, c, side);
-}
-
-static void
-drain(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_role_worker)
-{
-	struct stream *s = &c->stream[side];
-	struct hold h;
-
-	while (s->held != NO_INDEX && mqt_seq_cmp(cs->holds[s->held].view.seq, s->next) <= 0) {
-		hold_pop(cs, s, &h);
-		if (unlikely(c->flags & CONN_HANDSHAKE) && side == CLIENT && !h.forwarded &&
-				handshake_conflict(c, h.m, &h.view)) {
-			count(cs, MQT_W_CONFLICT);
-			rte_pktmbuf_free(h.m);
-			continue;
-		}
-		take_and_forward(cs, c, side, h.m, &h.view, h.port, h.forwarded);
-	}
-}
-
-/* Before CONNACK: nothing behind a gap leaves. */
-static bool
-in_order_only(const struct conn *c)
-{
-	return c->state == MQT_CONN_EMBRYONIC || c->state == MQT_CONN_CONNECTING;
-}
-
-static bool
-is_held(struct mqt_conns *cs, const struct stream *s, const struct mqt_pkt *v)
-{
-	for (const struct hold *h = hold_at(cs, s->held); h; h = hold_at(cs, h->next))
-		if (h->view.seq == v->seq && seg_end(&h->view) == seg_end(v))
-			return true;
-	return false;
-}
-
-static void
-reordered(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
-		const struct mqt_pkt *v, uint16_t port) MQT_REQUIRES(mqt_role_worker)
-{
-	struct stream *s = &c->stream[side];
-	bool wait = in_order_only(c), again = is_held(cs, s, v);
-
-	if (again && wait) {
-		rte_pktmbuf_free(m); /* the copy that waits will do */
-		return;
-	}
-	if (!again && !wait && !(v->tcp_flags & MQT_TCP_FIN) && jump(c, side, seg_end(v))) {
-		take_and_forward(cs, c, side, m, v, port, false);
-		drain(cs, c, side);
-		return;
-	}
-	if (!again && (s->n_held >= cs->reorder_max || !hold_add(cs, s, m, v, port, !wait))) {
-		count(cs, MQT_W_REORDER_DROPPED);
-		rte_pktmbuf_free(m);
-		return;
-	}
-	if (!again)
-		count(cs, MQT_W_REORDER_HELD);
-	if (wait)
-		return;
-	if (!again)
-		rte_pktmbuf_refcnt_update(m, 1);
-	if (mqt_seq_cmp(seg_end(v), s->end) > 0)
-		s->end = seg_end(v);
-	conn_forward(cs, c, port, m);
-}
-
-void
-tcp_stream(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
-		const struct mqt_pkt *v, uint16_t port)
-{
-	struct stream *s = &c->stream[side];
-
-	if (unlikely(mqt_seq_cmp(v->seq, s->next) > 0) && !(s->flags & STREAM_LOST)) {
-		reordered(cs, c, side, m, v, port);
-		return;
-	}
-	take_and_forward(cs, c, side, m, v, port, false);
-	if (unlikely(s->held != NO_INDEX))
-		drain(cs, c, side);
+		tcp_fin(cs, c, side);
 }
 
 /* --- RST and the end --------------------------------------------------------------------------- */
@@ -496,10 +407,14 @@ tcp_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 		return;
 	}
 	tcp_learn(cs, c, side, p->m, v);
+	if (unlikely(c->flags & CONN_INJECTED)) { /* that has ended it */
+		rte_pktmbuf_free(p->m);
+		return;
+	}
 	if (unlikely(v->tcp_flags & MQT_TCP_URG))
 		tcp_urgent(cs, &c->stream[side]);
 	if (v->payload_len > 0 || v->tcp_flags & MQT_TCP_FIN)
-		tcp_stream(cs, c, side, p->m, v, p->port);
+		reorder_input(cs, c, side, p->m, v, p->port);
 	else
 		conn_forward(cs, c, p->port, p->m);
 	if (unlikely(c->stream[CLIENT].flags & c->stream[BROKER].flags & STREAM_FIN))

@@ -99,7 +99,8 @@ test_every_key_is_read(void)
 			"listeners:\n"
 			"  - {name: a, domain: blue}\n"
 			"  - {name: b, port: 2883, address: 2001:db8::1, domain: green,\n"
-			"     on_failure: closed, policy: reject-new, will: suppress,\n"
+			"     on_failure: closed, midstream: reset, policy: reject-new,\n"
+			"     will: suppress,\n"
 			"     bind_username: true, session_expiry_v3: 4294967295}\n"
 			"  - {name: c, port: 3883, address: 192.0.2.7, domain: blue,\n"
 			"     on_failure: open, policy: newest-wins, will: publish,\n"
@@ -143,6 +144,8 @@ test_every_key_is_read(void)
 	CHECK_EQ(cfg.listeners[0].address.version, 0);
 	CHECK_EQ(cfg.listeners[1].domain, 1);
 	CHECK_EQ(cfg.listeners[1].on_failure, MQT_FAIL_CLOSED);
+	CHECK_EQ(cfg.listeners[1].midstream, MQT_MIDSTREAM_RESET);
+	CHECK_EQ(cfg.listeners[0].midstream, MQT_MIDSTREAM_PASS);
 	CHECK_EQ(mqt_endpoint_parse_ip("2001:db8::1", &ep), 0);
 	ep.port = 2883;
 	CHECK(mqt_endpoint_equal(&cfg.listeners[1].address, &ep));
@@ -252,6 +255,8 @@ static const struct {
 			"4: listeners[0].port: '65536' is not a number from 1 to 65535" },
 	{ "listener address", PORTS "listeners:\n  - name: a\n    address: 192.0.2.256\n",
 			"4: listeners[0].address: '192.0.2.256' is not an IPv4 or IPv6 address" },
+	{ "listener midstream", PORTS "listeners:\n  - name: a\n    midstream: drop\n",
+			"4: listeners[0].midstream: 'drop' is neither 'pass' nor 'reset'" },
 	{ "listener outcome", PORTS "listeners:\n  - name: a\n    on_failure: ajar\n",
 			"4: listeners[0].on_failure: 'ajar' is neither 'open' nor 'closed'" },
 	{ "listener policy", PORTS "listeners:\n  - name: a\n    policy: oldest-wins\n",
