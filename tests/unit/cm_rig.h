@@ -61,7 +61,7 @@ static unsigned rig_n_given;     /* of these, not the owners' */
 static uint64_t rig_n_lost;      /* destroyed while they were given */
 static uint64_t rig_n_misplaced; /* were not where they should be */
 
-static struct rig_token **
+static inline struct rig_token **
 rig_token_of(const struct mqt_session *session)
 {
 	struct rig_token **link = &rig_tokens[(uintptr_t)session / 16 % RIG_TOKENS];
@@ -71,7 +71,7 @@ rig_token_of(const struct mqt_session *session)
 	return link;
 }
 
-static void
+static inline void
 rig_token_add(struct mqt_session *session, enum rig_place place)
 {
 	struct rig_token **link = rig_token_of(session);
@@ -112,7 +112,7 @@ __wrap_mqt_session_destroy(struct mqt_session *session)
 	__real_mqt_session_destroy(session);
 }
 
-static void
+static inline void
 rig_session_move(const struct mqt_session *session, enum rig_place from, enum rig_place to)
 {
 	struct rig_token *t = *rig_token_of(session);
@@ -128,7 +128,7 @@ rig_session_move(const struct mqt_session *session, enum rig_place from, enum ri
 		rig_n_given--;
 }
 
-static struct mqt_session *
+static inline struct mqt_session *
 rig_session_new(void)
 {
 	struct mqt_session *session = __real_mqt_session_create();
@@ -137,13 +137,13 @@ rig_session_new(void)
 	return session;
 }
 
-static void
+static inline void
 rig_session_give(const struct mqt_session *session)
 {
 	rig_session_move(session, RIG_AT_OWNER, RIG_GIVEN);
 }
 
-static void
+static inline void
 rig_session_got(const struct mqt_session *session)
 {
 	rig_session_move(session, RIG_GIVEN, RIG_AT_OWNER);
@@ -174,7 +174,7 @@ struct rig_conn {
 };
 
 /* The owner's session goes with its flow. */
-static void
+static inline void
 rig_session_end(struct rig_conn *conn)
 {
 	mqt_session_destroy(conn->session);
@@ -219,13 +219,13 @@ struct rig {
 	char registry[512]; /* calls of the registry, as "+A -A" */
 };
 
-static uint64_t
+static inline uint64_t
 rig_mono(void *arg)
 {
 	return ((struct rig *)arg)->now_ns;
 }
 
-static uint64_t
+static inline uint64_t
 rig_wall(void *arg)
 {
 	return ((struct rig *)arg)->now_ns + 1600000000 * MQT_NS_PER_SEC;
@@ -246,7 +246,7 @@ struct rig_params {
 	unsigned ring;
 };
 
-static struct rig *
+static inline struct rig *
 rig_create(struct rig_params p)
 {
 	static unsigned serial;
@@ -305,19 +305,19 @@ rig_create(struct rig_params p)
 
 /* --- the fake owner ----------------------------------------------------------------------------- */
 
-static struct rig_owner *
+static inline struct rig_owner *
 rig_owner_of(struct rig *rig, mqt_chan_id id)
 {
 	return &rig->owners[mqt_chan_id_worker(id)];
 }
 
-static struct rig_slot *
+static inline struct rig_slot *
 rig_slot_of(struct rig *rig, mqt_chan_id id)
 {
 	return &rig_owner_of(rig, id)->slots[mqt_chan_id_slot(id)];
 }
 
-static struct rig_conn *
+static inline struct rig_conn *
 rig_conn_of(struct rig *rig, mqt_chan_id id)
 {
 	struct rig_conn *conn = rig_slot_of(rig, id)->conn;
@@ -327,14 +327,14 @@ rig_conn_of(struct rig *rig, mqt_chan_id id)
 	return conn;
 }
 
-static bool
+static inline bool
 rig_slot_is(struct rig *rig, const struct rig_conn *conn, enum mqt_slot_state state)
 {
 	return atomic_load(&rig_slot_of(rig, conn->id)->slot.word) ==
 			mqt_slot_word(mqt_chan_id_gen(conn->id), state);
 }
 
-static void
+static inline void
 rig_post(struct rig *rig, const struct rig_conn *conn, struct mqt_msg msg)
 {
 	mqt_role_worker_assert();
@@ -360,7 +360,7 @@ struct rig_open {
 	bool session;         /* has one in which something has happened */
 };
 
-static struct mqt_info *
+static inline struct mqt_info *
 rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id)
 {
 	size_t len = how->len ? how->len : how->clientid ? strlen(how->clientid) : 0;
@@ -404,7 +404,7 @@ rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id)
 	return info;
 }
 
-static uint32_t
+static inline uint32_t
 rig_expiry(const struct rig *rig, const struct mqt_info *info)
 {
 	if (info->proto_ver == 5)
@@ -414,7 +414,7 @@ rig_expiry(const struct rig *rig, const struct mqt_info *info)
 			: rig->config.listeners[info->listener].session_expiry_v3_sec;
 }
 
-static void
+static inline void
 rig_forget(struct rig *rig, struct rig_conn *conn)
 {
 	if (conn->n_refusals + conn->n_releases != 1 || conn->session)
@@ -424,7 +424,7 @@ rig_forget(struct rig *rig, struct rig_conn *conn)
 }
 
 /* Takes a slot whose last generation is over. NULL: none. */
-static struct rig_conn *
+static inline struct rig_conn *
 rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
 {
 	struct rig_owner *o = &rig->owners[w];
@@ -461,7 +461,7 @@ rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how)
 }
 
 /* A successful CONNACK has been parked. */
-static struct rig_conn *
+static inline struct rig_conn *
 rig_open(struct rig *rig, unsigned w, struct rig_open how)
 {
 	struct rig_conn *conn = rig_conn_make(rig, w, &how);
@@ -476,7 +476,7 @@ rig_open(struct rig *rig, unsigned w, struct rig_open how)
 	return conn;
 }
 
-static void
+static inline void
 rig_down(struct rig *rig, struct rig_conn *conn, enum mqt_reason reason)
 {
 	conn->over = true;
@@ -488,7 +488,7 @@ rig_down(struct rig *rig, struct rig_conn *conn, enum mqt_reason reason)
 }
 
 /* What the owner says of a flow that has ended by itself. */
-static void
+static inline void
 rig_ended(struct rig *rig, struct rig_conn *conn, uint32_t expiry_sec)
 {
 	struct mqt_session_final final = { .expiry_sec = expiry_sec };
@@ -513,7 +513,7 @@ rig_ended(struct rig *rig, struct rig_conn *conn, uint32_t expiry_sec)
 }
 
 /* The flow ends by itself. */
-static void
+static inline void
 rig_end(struct rig *rig, struct rig_conn *conn)
 {
 	if (conn->over || conn->home)
@@ -523,14 +523,14 @@ rig_end(struct rig *rig, struct rig_conn *conn)
 }
 
 /* The flow ends by itself, but its owner hangs before it can say so; see rig_find_killed(). */
-static __rte_unused void
+static inline void
 rig_close(struct rig *rig, struct rig_conn *conn)
 {
 	mqt_slot_leave(&rig_slot_of(rig, conn->id)->slot, conn->id, MQT_SLOT_CLOSED);
 }
 
 /* The owner finds which of its channels were killed, or closed by itself without a word. */
-static void
+static inline void
 rig_find_killed(struct rig *rig, unsigned w)
 {
 	struct rig_owner *o = &rig->owners[w];
@@ -548,7 +548,7 @@ rig_find_killed(struct rig *rig, unsigned w)
 }
 
 /* The flow is frozen, the session goes. */
-static int
+static inline int
 rig_on_begin(struct rig *rig, struct rig_conn *conn, struct mqt_msg *done)
 {
 	if (!rig_slot_is(rig, conn, MQT_SLOT_LIVE)) {
@@ -566,7 +566,7 @@ rig_on_begin(struct rig *rig, struct rig_conn *conn, struct mqt_msg *done)
 	return 0;
 }
 
-static enum mqt_reason
+static inline enum mqt_reason
 rig_stepdown_reason(uint8_t action)
 {
 	switch (action) {
@@ -579,7 +579,7 @@ rig_stepdown_reason(uint8_t action)
 	}
 }
 
-static void
+static inline void
 rig_on_stepdown(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *msg)
 {
 	bool end = msg->action == MQT_STEPDOWN_TAKEOVER_END;
@@ -612,7 +612,7 @@ rig_on_stepdown(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *ms
 	rig_post(rig, conn, done);
 }
 
-static void
+static inline void
 rig_on_home(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *msg)
 {
 	/* the generation ends once, with its own info, or while that is kept with a session */
@@ -636,7 +636,7 @@ rig_on_home(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *msg)
 	}
 }
 
-static void
+static inline void
 rig_on_grant(struct rig *rig, struct rig_conn *conn, struct mqt_session *session)
 {
 	if (session) {
@@ -657,7 +657,7 @@ rig_on_grant(struct rig *rig, struct rig_conn *conn, struct mqt_session *session
 	rig_post(rig, conn, (struct mqt_msg){ .type = MQT_MSG_RETURN, .session = session });
 }
 
-static void
+static inline void
 rig_on_msg(struct rig *rig, const struct mqt_msg *msg)
 {
 	struct rig_conn *conn = rig_conn_of(rig, msg->chan);
@@ -699,7 +699,7 @@ rig_on_msg(struct rig *rig, const struct mqt_msg *msg)
 }
 
 /* An owner reads at most @p n messages. Returns how many. */
-static unsigned
+static inline unsigned
 rig_poll(struct rig *rig, unsigned w, unsigned n)
 {
 	unsigned done = 0;
@@ -714,7 +714,7 @@ rig_poll(struct rig *rig, unsigned w, unsigned n)
 }
 
 /* All owners read everything and find what was killed. */
-static unsigned
+static inline unsigned
 rig_poll_all(struct rig *rig)
 {
 	unsigned n = 0;
@@ -728,7 +728,7 @@ rig_poll_all(struct rig *rig)
 
 /* --- the manager's side ---------------------------------------------------------------------------- */
 
-static unsigned
+static inline unsigned
 rig_turn(struct rig *rig, uint64_t ms)
 {
 	mqt_role_control_assert();
@@ -736,14 +736,14 @@ rig_turn(struct rig *rig, uint64_t ms)
 	return mqt_cm_turn(rig->cm);
 }
 
-static void
+static inline void
 rig_grace(struct rig *rig)
 {
 	if (mqt_maps_grace_wanted(rig->maps))
 		mqt_maps_grace_run(rig->maps);
 }
 
-static bool
+static inline bool
 rig_busy(struct rig *rig)
 {
 	mqt_role_control_assert();
@@ -751,7 +751,7 @@ rig_busy(struct rig *rig)
 }
 
 /* Turns, owners and grace periods until nothing happens any more, a millisecond at a time. */
-static void
+static inline void
 rig_settle(struct rig *rig)
 {
 	for (unsigned i = 0, quiet = 0; i < 100000 && quiet < 3; i++) {
@@ -763,13 +763,13 @@ rig_settle(struct rig *rig)
 	}
 }
 
-static uint64_t
+static inline uint64_t
 rig_counter(struct rig *rig, enum mqt_control_counter c)
 {
 	return mqt_counter_get(&mqt_cm_counters(rig->cm)->v[c]);
 }
 
-static struct mqt_maps_sizes
+static inline struct mqt_maps_sizes
 rig_sizes(struct rig *rig)
 {
 	struct mqt_maps_sizes sizes;
@@ -779,7 +779,7 @@ rig_sizes(struct rig *rig)
 }
 
 /* State of a channel's row; MQT_CHAN_FREE where it has none. */
-static __rte_unused enum mqt_chan_state
+static inline enum mqt_chan_state
 rig_state(struct rig *rig, const struct rig_conn *conn)
 {
 	const struct mqt_chan *row;
@@ -789,7 +789,7 @@ rig_state(struct rig *rig, const struct rig_conn *conn)
 	return row ? atomic_load(&row->state) : MQT_CHAN_FREE;
 }
 
-static bool
+static inline bool
 rig_live(struct rig *rig, const struct rig_conn *conn)
 {
 	bool live;
@@ -800,7 +800,7 @@ rig_live(struct rig *rig, const struct rig_conn *conn)
 	return live;
 }
 
-static bool
+static inline bool
 rig_event(struct rig *rig, struct mqt_event *ev)
 {
 	uint64_t missed = 0;
@@ -811,7 +811,7 @@ rig_event(struct rig *rig, struct mqt_event *ev)
 	return rc == 1;
 }
 
-static char
+static inline char
 rig_label(struct rig *rig, mqt_chan_id id)
 {
 	const struct rig_conn *conn = id == MQT_CHAN_NONE ? NULL : rig_conn_of(rig, id);
@@ -819,7 +819,7 @@ rig_label(struct rig *rig, mqt_chan_id id)
 	return conn ? conn->label : '.';
 }
 
-static void
+static inline void
 rig_registry_call(struct rig *rig, char what, mqt_chan_id id)
 {
 	size_t n = strlen(rig->registry);
@@ -828,13 +828,13 @@ rig_registry_call(struct rig *rig, char what, mqt_chan_id id)
 		sprintf(rig->registry + n, "%s%c%c", n ? " " : "", what, rig_label(rig, id));
 }
 
-static void
+static inline void
 rig_registered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
 {
 	rig_registry_call(arg, '+', id);
 }
 
-static void
+static inline void
 rig_unregistered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
 {
 	rig_registry_call(arg, '-', id);
@@ -847,7 +847,7 @@ rig_unregistered(void *arg, const struct mqt_digest *digest, mqt_chan_id id)
  * "=B2>A" session.resumed, "tA1>B" taken over, "xA1:expired", "lB2>A" lost by broker, "bB2>A" left
  * behind, "aB2" adopted, "KA1>B" lost by kill, "fB2>A#3" flapping, "!B2:username_mismatch>A".
  */
-static __rte_unused const char *
+static inline const char *
 rig_story(struct rig *rig)
 {
 	static const char what[MQT_N_EVENTS] = {
@@ -887,7 +887,7 @@ rig_story(struct rig *rig)
 }
 
 /* Opens and sees it through. */
-static __rte_unused struct rig_conn *
+static inline struct rig_conn *
 rig_connect(struct rig *rig, unsigned w, struct rig_open how)
 {
 	struct rig_conn *conn = rig_open(rig, w, how);
@@ -896,7 +896,7 @@ rig_connect(struct rig *rig, unsigned w, struct rig_open how)
 	return conn;
 }
 
-static void
+static inline void
 rig_destroy(struct rig *rig)
 {
 	mqt_cm_destroy(rig->cm);
@@ -930,7 +930,7 @@ rig_destroy(struct rig *rig)
 }
 
 /* Ends every channel and checks what must hold then: nothing is left, all infos are home. */
-static void
+static inline void
 rig_check_end(struct rig *rig)
 {
 	unsigned homes = 0;
@@ -972,8 +972,13 @@ rig_check_end(struct rig *rig)
 	CHECK_EQ(rig_n_sessions, 0);
 }
 
+#define T(name)                                                                                    \
+	{                                                                                          \
+#name, test_##name                                                                 \
+	}
+
 /* Runs the suites with EAL, as a reader. Exit status of main. */
-static int
+static inline int
 rig_run(CU_SuiteInfo *suites)
 {
 	int status;

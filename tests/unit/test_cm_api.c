@@ -487,11 +487,6 @@ test_each_command_meets_each_kind_of_owner(void)
 
 /* ---------------------------------------------------------------------------------------------------- */
 
-#define T(name)                                                                                    \
-	{                                                                                          \
-#name, test_##name                                                                 \
-	}
-
 static CU_TestInfo takeover_tests[] = {
 	T(takeover_hands_the_session_of_a_living_channel_out),
 	T(takeover_of_a_retained_session_asks_nobody),
