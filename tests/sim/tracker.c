@@ -487,6 +487,8 @@ sim_tracker_backlog(struct sim_world *w, unsigned worker)
 	const struct mqt_mailbox *mb =
 			mqt_worker_mailbox(mqt_workers_at(w->tracker->workers, worker));
 
+	mqt_role_worker_assert();
+	mqt_role_control_assert();
 	return mqt_mailbox_outbox_worker(mb) > 0 || mqt_mailbox_outbox_control(mb) > 0;
 }
 
