@@ -61,66 +61,6 @@ test_second_down_is_unknown(void)
 }
 
 static void
-test_storm_of_downs_does_not_hold_up_an_open(void)
-{
-	enum {
-		N = 200000,
-		BATCH = 30000,
-		SLICE = 1000,
-	};
-	struct rig *rig = rig_create((struct rig_params){ 1, N + 16, N + 16, 1u << 18 });
-	struct rig_conn **c = calloc(N, sizeof(struct rig_conn *));
-	struct rig_conn *newcomer = NULL, *again = NULL;
-	unsigned turns = 0;
-
-	if (!c)
-		abort();
-	for (unsigned i = 0; i < N; i++) {
-		char id[16];
-
-		snprintf(id, sizeof(id), "c%u", i);
-		c[i] = rig_open(rig, 0, (struct rig_open){ .clientid = id });
-	}
-	rig_settle(rig);
-	CHECK_EQ(rig_sizes(rig).live, N);
-	rig->config.limits.down_batch = BATCH;
-	rig->config.limits.down_slice = SLICE;
-	for (unsigned i = 0; i < N; i++) {
-		if (i == N / 2) {
-			newcomer = rig_open(rig, 0, (struct rig_open){ .clientid = "new" });
-			/* its old channel's DOWN is in the storm, right before */
-			again = rig_open(rig, 0, (struct rig_open){ .clientid = "c99999" });
-		}
-		rig_end(rig, c[i]);
-	}
-	while (rig_counter(rig, MQT_C_DOWN) < N) {
-		uint64_t downs = rig_counter(rig, MQT_C_DOWN);
-		uint64_t gone = rig_counter(rig, MQT_C_UNREGISTERED);
-		uint64_t opens = rig_counter(rig, MQT_C_OPENS);
-
-		rig_turn(rig, 1);
-		turns++;
-		CHECK(rig_counter(rig, MQT_C_DOWN) - downs <= BATCH);
-		/* one outside the slice: the old channel of "c99999" */
-		CHECK(rig_counter(rig, MQT_C_UNREGISTERED) - gone <= SLICE + 1);
-		if (opens == N && rig_counter(rig, MQT_C_OPENS) > N) {
-			CHECK_EQ(rig_counter(rig, MQT_C_GRANTS), N + 2); /* the same turn */
-			CHECK_EQ(rig_state(rig, c[99999]), MQT_CHAN_FREE);
-		}
-	}
-	CHECK(turns >= N / BATCH);
-	CHECK(turns < N / BATCH + 3);
-	rig_poll_all(rig);
-	CHECK_EQ(newcomer->n_grants, 1);
-	CHECK_EQ(again->n_grants, 1);
-	CHECK_EQ(rig_sizes(rig).live, 2);
-	CHECK(rig_sizes(rig).channels > 100000); /* the slices go on behind it */
-	rig->event_cursor = mqt_event_ring_last(rig->events);
-	free(c);
-	rig_check_end(rig);
-}
-
-static void
 test_bouncing_client_does_not_fill_the_queue(void)
 {
 	struct rig *rig = rig_create((struct rig_params){ 1, 8, 4, 64 });
@@ -189,7 +129,6 @@ test_queue_full_of_finished_entries_loses_no_down(void)
 static CU_TestInfo down_tests[] = {
 	T(down_leaves_the_live_map_at_once_and_the_others_in_slices),
 	T(second_down_is_unknown),
-	T(storm_of_downs_does_not_hold_up_an_open),
 	T(bouncing_client_does_not_fill_the_queue),
 	T(queue_full_of_finished_entries_loses_no_down),
 	CU_TEST_INFO_NULL,
