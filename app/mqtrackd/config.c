@@ -51,6 +51,7 @@
 	X(max_retained, 0, MQT_CHAN_SLOT_MAX)                                                      \
 	X(session_filters, 0, 65535)                                                               \
 	X(session_inflight, 0, 65535)                                                              \
+	X(session_bytes, 64, 1u << 20)                                                             \
 	X(session_packet_bytes, 64, 1u << 20)
 
 /* X(key, member, least, greatest) */

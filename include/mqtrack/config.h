@@ -99,6 +99,7 @@ struct mqt_limits {
 	uint32_t max_retained;    /* sessions without a connection; the next to expire goes first */
 	uint32_t session_filters; /* topic filters kept of a session, beyond that counted */
 	uint32_t session_inflight;     /* packet ids kept of a session and direction */
+	uint32_t session_bytes;        /* of topic filters kept of a session; beyond that counted */
 	uint32_t session_packet_bytes; /* a longer SUBSCRIBE is counted, not kept */
 };
 

@@ -26,6 +26,7 @@ struct mqt_session;
 struct mqt_session_limits {
 	uint32_t filters;  /* topic filters kept, and requests waiting; further ones are counted */
 	uint32_t inflight; /* packet ids kept a direction; further ones are counted */
+	uint32_t bytes; /* of topic filters, and of requests waiting; further filters are counted */
 };
 
 enum mqt_session_dir {

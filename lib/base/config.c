@@ -50,6 +50,7 @@ mqt_config_init(struct mqt_config *cfg)
 			.max_retained = 65536,
 			.session_filters = 64,
 			.session_inflight = 64,
+			.session_bytes = 16384,
 			.session_packet_bytes = 16384,
 		},
 		.flap = { .takeovers = 10, .within_sec = 60, .hold_sec = 0 },

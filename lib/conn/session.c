@@ -9,6 +9,10 @@
  * begin (freeze.c), or it ends with the channel (session_drop). A stream that is no longer
  * followed leaves the session as it was last known.
  *
+ * What the broker still answers when the client has closed is not part of it: the session leaves
+ * with the client's FIN, and a SUBACK that comes later would find its owner gone. So the
+ * subscription that it grants is missing until the client subscribes again.
+ *
  * A DISCONNECT of a 5.0 client may bring another expiry, but not wake one that was 0.
  *
  * Synchronisation: the worker's own; a session that left is its receiver's.
@@ -99,6 +103,7 @@ apply(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_mqt
 	struct mqt_session_limits limits = {
 		.filters = cs->config->limits.session_filters,
 		.inflight = cs->config->limits.session_inflight,
+		.bytes = cs->config->limits.session_bytes,
 	};
 	struct mqt_session **session = conn_session(c);
 

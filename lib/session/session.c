@@ -174,16 +174,16 @@ inflight_apply(struct mqt_session *session, uint32_t limit, enum mqt_session_dir
 }
 
 static unsigned
-subs_apply(struct mqt_session *session, uint32_t limit, enum mqt_session_dir sender,
-		uint8_t version, const struct mqt_mqtt_packet *packet)
+subs_apply(struct mqt_session *session, const struct mqt_session_limits *limits,
+		enum mqt_session_dir sender, uint8_t version, const struct mqt_mqtt_packet *packet)
 {
 	bool request = packet->type == MQT_MQTT_SUBSCRIBE || packet->type == MQT_MQTT_UNSUBSCRIBE;
 	unsigned n_missed;
 
 	if (request != (sender == MQT_SESSION_FROM_CLIENT))
 		return 0;
-	n_missed = request ? subs_request(&session->subs, limit, version, packet)
-			   : subs_answer(&session->subs, limit, version, packet);
+	n_missed = request ? subs_request(&session->subs, limits, version, packet)
+			   : subs_answer(&session->subs, limits, version, packet);
 	session->filters_missed += n_missed;
 	return n_missed;
 }
@@ -203,7 +203,7 @@ mqt_session_apply(struct mqt_session *session, const struct mqt_session_limits *
 	case MQT_MQTT_SUBACK:
 	case MQT_MQTT_UNSUBSCRIBE:
 	case MQT_MQTT_UNSUBACK:
-		return subs_apply(session, limits->filters, sender, version, packet);
+		return subs_apply(session, limits, sender, version, packet);
 	default:
 		return 0;
 	}

@@ -11,7 +11,8 @@
  *
  * Subscriptions lie one behind the other in one block, in order of subscription: two bytes of
  * length, the granted QoS, the filter. The block is searched from its front; the limit keeps it
- * short. It is given back with the last subscription.
+ * short. It is given back with the last subscription. Block and waiting requests together stay
+ * within the bytes of the limits.
  *
  * Packets with wrong contents change nothing: the broker answers them by closing the flow.
  *
@@ -25,8 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes of filters that wait for answers at a time; one request alone may be longer. */
-#define REQUEST_BYTES_MAX 65536
 /* What stands before a filter in the block. */
 #define ENTRY_HEAD 3
 /* The block grows to a multiple of this. */
@@ -141,16 +140,14 @@ request_append(struct subs *subs, struct subs_request *request)
 }
 
 static bool
-request_has_room(const struct subs *subs, uint32_t limit, uint32_t len)
+request_has_room(const struct subs *subs, const struct mqt_session_limits *limits, uint32_t len)
 {
-	if (subs->n_requests >= limit)
-		return false;
-	return subs->n_requests == 0 ||
-			subs->request_bytes + request_size(len) <= REQUEST_BYTES_MAX;
+	return subs->n_requests < limits->filters &&
+			subs_bytes(subs) + request_size(len) <= limits->bytes;
 }
 
 unsigned
-subs_request(struct subs *subs, uint32_t limit, uint8_t version,
+subs_request(struct subs *subs, const struct mqt_session_limits *limits, uint8_t version,
 		const struct mqt_mqtt_packet *packet)
 {
 	struct subs_request *request;
@@ -165,7 +162,7 @@ subs_request(struct subs *subs, uint32_t limit, uint8_t version,
 	n = filters_count(list, packet->type);
 	if (n == 0)
 		return 0;
-	if (!request_has_room(subs, limit, list.len))
+	if (!request_has_room(subs, limits, list.len))
 		return n;
 	request = malloc(request_size(list.len));
 	if (request == NULL)
@@ -215,8 +212,9 @@ entry_find(const struct subs *subs, struct mqt_bytes filter)
 	return NULL;
 }
 
+/* @param room bytes that the block may have. */
 static bool
-block_grow(struct subs *subs, uint32_t more)
+block_grow(struct subs *subs, uint32_t more, size_t room)
 {
 	uint64_t need = (uint64_t)subs->len + more, cap;
 	uint8_t *block;
@@ -224,7 +222,9 @@ block_grow(struct subs *subs, uint32_t more)
 	if (need <= subs->cap)
 		return true;
 	cap = (need + need / 4 + BLOCK_STEP - 1) / BLOCK_STEP * BLOCK_STEP;
-	if (cap > UINT32_MAX)
+	if (cap > room)
+		cap = room;
+	if (need > cap)
 		return false;
 	block = realloc(subs->block, cap);
 	if (block == NULL)
@@ -236,15 +236,17 @@ block_grow(struct subs *subs, uint32_t more)
 
 /* Returns false where it finds no room. */
 static bool
-subscribe(struct subs *subs, uint32_t limit, struct mqt_bytes filter, uint8_t qos)
+subscribe(struct subs *subs, const struct mqt_session_limits *limits, struct mqt_bytes filter,
+		uint8_t qos)
 {
 	uint8_t *entry = entry_find(subs, filter);
+	size_t room = limits->bytes > subs->request_bytes ? limits->bytes - subs->request_bytes : 0;
 
 	if (entry != NULL) {
 		entry[2] = qos;
 		return true;
 	}
-	if (subs->n >= limit || !block_grow(subs, ENTRY_HEAD + filter.len))
+	if (subs->n >= limits->filters || !block_grow(subs, ENTRY_HEAD + filter.len, room))
 		return false;
 	entry = subs->block + subs->len;
 	entry[0] = (uint8_t)(filter.len >> 8);
@@ -277,14 +279,14 @@ unsubscribe(struct subs *subs, struct mqt_bytes filter)
 
 /* @param codes one for each filter; where there are fewer, the others were not granted. */
 static unsigned
-granted(struct subs *subs, uint32_t limit, const struct subs_request *request,
-		struct mqt_bytes codes)
+granted(struct subs *subs, const struct mqt_session_limits *limits,
+		const struct subs_request *request, struct mqt_bytes codes)
 {
 	struct mqt_bytes list = { request->bytes, request->len }, filter;
 	unsigned n_missed = 0;
 
 	for (uint32_t i = 0; i < codes.len && filter_next(&list, request->type, &filter); i++)
-		if (codes.ptr[i] <= 2 && !subscribe(subs, limit, filter, codes.ptr[i]))
+		if (codes.ptr[i] <= 2 && !subscribe(subs, limits, filter, codes.ptr[i]))
 			n_missed++;
 	return n_missed;
 }
@@ -302,7 +304,7 @@ removed(struct subs *subs, uint8_t version, const struct subs_request *request,
 }
 
 unsigned
-subs_answer(struct subs *subs, uint32_t limit, uint8_t version,
+subs_answer(struct subs *subs, const struct mqt_session_limits *limits, uint8_t version,
 		const struct mqt_mqtt_packet *packet)
 {
 	struct subs_request *request = request_take(subs, packet->packet_id);
@@ -316,7 +318,7 @@ subs_answer(struct subs *subs, uint32_t limit, uint8_t version,
 	else if (!payload_of(packet->body, version, &codes))
 		n_missed = 0;
 	else if (packet->type == MQT_MQTT_SUBACK && request->type == MQT_MQTT_SUBSCRIBE)
-		n_missed = granted(subs, limit, request, codes);
+		n_missed = granted(subs, limits, request, codes);
 	else if (packet->type == MQT_MQTT_UNSUBACK && request->type == MQT_MQTT_UNSUBSCRIBE)
 		removed(subs, version, request, codes);
 	free(request);

@@ -3,6 +3,7 @@
 #define LIB_SESSION_SUBS_H
 
 #include "mqtrack/mqtt.h"
+#include "mqtrack/session.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,9 +31,9 @@ bool subs_copy(struct subs *to, const struct subs *from);
  * Applies a SUBSCRIBE or UNSUBSCRIBE, which then waits for its answer; or a SUBACK or UNSUBACK.
  * Return how many filters found no room and are not kept.
  */
-unsigned subs_request(struct subs *subs, uint32_t limit, uint8_t version,
+unsigned subs_request(struct subs *subs, const struct mqt_session_limits *limits, uint8_t version,
 		const struct mqt_mqtt_packet *packet);
-unsigned subs_answer(struct subs *subs, uint32_t limit, uint8_t version,
+unsigned subs_answer(struct subs *subs, const struct mqt_session_limits *limits, uint8_t version,
 		const struct mqt_mqtt_packet *packet);
 
 /* The flow is over: requests that were not answered never will be. */

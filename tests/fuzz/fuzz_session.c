@@ -214,6 +214,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rig.version = 3 + data[0] % 3;
 		rig.limits.filters = data[1] % 16;
 		rig.limits.inflight = data[2] % 16;
+		rig.limits.bytes = 64 + data[2] * 8;
 	}
 	for (size_t at = 3; at < size; at += step(&rig, data + at, size - at))
 		check_session(&rig);

@@ -17,7 +17,7 @@
 #define SUBSCRIBE_ID 1
 #define QOS          1
 
-static const struct mqt_session_limits limits = { .filters = 4, .inflight = 4 };
+static const struct mqt_session_limits limits = { .filters = 4, .inflight = 4, .bytes = 1024 };
 
 static void
 apply(struct mqt_session *session, enum mqt_session_dir sender, struct mqt_mqtt_packet packet)

@@ -34,7 +34,7 @@ check_filter(const struct mqt_session *session, unsigned i, const char *want, ui
 static struct mqt_session *
 session_with(const char *filter, unsigned n_inflight)
 {
-	struct mqt_session_limits limits = { .filters = 100, .inflight = 100 };
+	struct mqt_session_limits limits = { .filters = 100, .inflight = 100, .bytes = 10000 };
 	struct mqt_session *session = mqt_session_create();
 	uint8_t buf[64];
 	struct mqt_mqtt_packet packet = {

@@ -4,7 +4,9 @@
  */
 #include "ctl_rig.h"
 
-static const struct mqt_session_limits session_limits = { .filters = 1000, .inflight = 16 };
+static const struct mqt_session_limits session_limits = {
+	.filters = 1000, .inflight = 16, .bytes = 1 << 20
+};
 
 /* What a client that subscribes to one filter makes of a session. */
 static void

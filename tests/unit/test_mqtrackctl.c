@@ -350,7 +350,7 @@ test_sessions_are_shown_without_steering_the_terminal(void)
 	static const uint8_t subscribe[] = { 0, 1, 0, 7, 'h', 'o', 'u', 's', 'e', '/', '#', 1, 0, 3,
 		'x', '\x1b', '[', 0 };
 	static const uint8_t suback[] = { 0, 1, 1, 0 };
-	const struct mqt_session_limits limits = { .filters = 8, .inflight = 8 };
+	const struct mqt_session_limits limits = { .filters = 8, .inflight = 8, .bytes = 4096 };
 	struct mqt_session *session = mqt_session_create();
 	struct tracker t;
 	mqt_chan_id chan;

@@ -224,9 +224,9 @@ run(struct rig *rig, const char *script)
 static struct rig
 rig_start(uint8_t version, uint32_t filters, uint32_t inflight)
 {
-	return (struct rig){
-		.session = mqt_session_create(), .limits = { filters, inflight }, .version = version
-	};
+	return (struct rig){ .session = mqt_session_create(),
+		.limits = { filters, inflight, UINT32_MAX },
+		.version = version };
 }
 
 static void
@@ -794,7 +794,7 @@ test_a_copy_is_whole_or_none(void)
 static void
 test_waiting_requests_are_bounded_in_bytes(void)
 {
-	const struct mqt_session_limits limits = { 1000, 9 };
+	const struct mqt_session_limits limits = { 1000, 9, 65536 };
 	struct mqt_session *session = mqt_session_create();
 	uint8_t body[2 + 2 + 16000 + 1] = { 0, 0, 16000 >> 8, 16000 & 0xff };
 	struct mqt_mqtt_packet packet = { .type = MQT_MQTT_SUBSCRIBE,
@@ -811,11 +811,10 @@ test_waiting_requests_are_bounded_in_bytes(void)
 	mqt_session_destroy(session);
 }
 
-/* One request alone may be longer than what may wait in all. */
 static void
 test_the_longest_request_is_kept(void)
 {
-	const struct mqt_session_limits limits = { 2, 9 };
+	const struct mqt_session_limits limits = { 2, 9, 1 << 20 };
 	struct mqt_session *session = mqt_session_create();
 	uint32_t len = 2 + 2 * (2 + 65535 + 1);
 	uint8_t *body = calloc(1, len);
@@ -846,7 +845,7 @@ test_the_longest_request_is_kept(void)
 static void
 test_all_packet_ids_may_be_pending(void)
 {
-	const struct mqt_session_limits limits = { 0, UINT32_MAX };
+	const struct mqt_session_limits limits = { 0, UINT32_MAX, 0 };
 	struct mqt_session *session = mqt_session_create();
 	struct mqt_session_counts counts;
 
