@@ -16,7 +16,7 @@ const char *const sim_clientids[SIM_CLIENTIDS] = { "dev", "Dev", "dev1", "d", ""
 void
 sim_app_start(struct sim_world *w, struct sim_flow *f)
 {
-	sim_app_start_as(w, f, sim_below(&w->rng, SIM_CLIENTIDS));
+	sim_app_start_as(w, f, sim_below(&w->rng, w->crowded ? 2 : SIM_CLIENTIDS));
 }
 
 void
@@ -29,7 +29,7 @@ sim_app_start_as(struct sim_world *w, struct sim_flow *f, unsigned clientid)
 
 	f->version = versions[sim_below(&w->rng, 3)];
 	f->clientid = clientid;
-	f->clean = sim_percent(&w->rng, 40);
+	f->clean = sim_percent(&w->rng, w->crowded ? 10 : 40);
 	if (sim_clientids[f->clientid][0] == '\0') {
 		/* only 3.1.1 and 5.0 know empty ids; 3.1.1 with clean session only */
 		f->version = f->version == 3 ? 4 : f->version;
@@ -38,6 +38,7 @@ sim_app_start_as(struct sim_world *w, struct sim_flow *f, unsigned clientid)
 	f->anonymous = sim_clientids[f->clientid][0] == '\0';
 	f->fresh = f->stale = false;
 	f->released = f->tracked = f->ended = f->silent = false;
+	f->compare = false;
 	f->chan = MQT_CHAN_NONE;
 	f->keepalive = (uint16_t)(1 + w->stats.connects % 65535);
 

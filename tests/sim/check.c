@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * The invariants of the simulation.
+ * The invariants of the simulation. What shows what:
  *
- * After each step, in the maps: at most one live channel a client id (I1); none is
- * discarded for one with an older stamp (I2); sizes are what a walk counts
- * (I6); each row is found by its id and by its client (I5); events have no gap and a client's
- * `connected` never follows another `connected` of it (I8).
- * On the wire: once a CONNACK has been released, not one byte of an older flow of the same client
- * id leaves the tracker (I4); what leaves is what the sender wrote, or the tracker's own refusal
- * or DISCONNECT (I10).
- * When nothing moves: the newest connection of each client id is the live one (I2, I3); no channel
- * is left of a flow that is gone (I5).
+ *	I1   each step: at most one live channel a client id; the manager counts no duplicate. At rest:
+ *	     no two flows of a client id live on
+ *	I2   none is discarded for one with an older stamp; after a contest the newest lives
+ *	I3   at rest: a connected flow is in the live map
+ *	I4   not one byte of a flow leaves after a newer CONNACK of its client id (R5 too)
+ *	I5   each row is found by its id and by its client; nothing is left at the end
+ *	I6   the gauges are what a walk counts
+ *	I7   check_session.c: none is gone without a word (R3, R4). Here: its contents are the broker's
+ *	I8   events: no hole, `disconnected` before the next `connected`; check_time.c: their times
+ *	I9   with I1 and I8: a row of a flow is made by its OPEN alone
+ *	I10  what leaves is what the sender wrote, or a refusal or DISCONNECT of the tracker's own
+ *	I11  the slow reader of check_reader.c holds up nobody: nothing ever stops coming to rest
+ *	R1   no id is opened twice: a message that no state expects
+ *	R2   I2, where an OPEN is late       R3, R4  I7; unexpected messages; fault.c: frozen flows
+ *	R6   unexpected messages, and what never comes to rest, with rings of two messages
+ *	R7   check_time.c: who is blamed; fault.c: an OPENING ends by itself
+ *	R8   fault.c: a stalled worker       R9, R10  check_reader.c
+ *	R11  no flow is live whose CONNACK left before its row was there
+ *	R12  fault.c: a flood; at the end no mbuf is left
+ *
+ * I12 and R13-R20 are the wire's: unit tests of conn, packet and worker. broken.py breaks each of
+ * R1-R12 and some invariants, and the suite `broken` shows that it is noticed.
  */
 
 #include "sim.h"
@@ -227,15 +240,6 @@ check_events(struct sim_world *w)
 	}
 }
 
-void
-sim_check_step(struct sim_world *w)
-{
-	check_events(w);
-	check_maps(w);
-	sim_check_session_step(w);
-	sim_check_slow_reader(w);
-}
-
 /* --- the wire ------------------------------------------------------------------------------------ */
 
 static bool
@@ -279,6 +283,7 @@ note_release(struct sim_world *w, struct sim_flow *f)
 		s->stale = f->stale && !f->fresh;
 	if (f->fresh)
 		s->exact = true;
+	f->compare = !f->fresh;
 	for (unsigned i = 0; i < SIM_FLOWS; i++) {
 		struct sim_flow *g = &w->flow[i];
 
@@ -362,6 +367,46 @@ check_session(struct sim_world *w, const struct sim_flow *f, mqt_chan_id chan)
 		w->stats.resumed++;
 }
 
+static mqt_chan_id
+live_row_of(struct sim_world *w, const struct sim_flow *f)
+{
+	const struct mqt_chan *c;
+	mqt_chan_id chan;
+
+	mqt_rcu_read_lock();
+	c = row_of(w, f);
+	chan = c && mqt_cm_is_live(sim_tracker_cm(w), c->id) ? c->id : MQT_CHAN_NONE;
+	mqt_rcu_read_unlock();
+	return chan;
+}
+
+/* Those that have resumed a session are compared at once, before more happens to it. */
+static void
+check_resumed(struct sim_world *w)
+{
+	for (unsigned i = 0; i < SIM_FLOWS; i++) {
+		struct sim_flow *f = &w->flow[i];
+		mqt_chan_id chan;
+
+		if (!f->compare || !sim_check_alive(f))
+			continue;
+		f->compare = false;
+		chan = live_row_of(w, f);
+		if (chan)
+			check_session(w, f, chan);
+	}
+}
+
+void
+sim_check_step(struct sim_world *w)
+{
+	check_events(w);
+	check_maps(w);
+	sim_check_session_step(w);
+	sim_check_slow_reader(w);
+	check_resumed(w);
+}
+
 /* R11: what was released without a row is never live. */
 static void
 check_untracked(struct sim_world *w, const struct sim_flow *f)
@@ -383,7 +428,6 @@ sim_check_quiet(struct sim_world *w)
 {
 	for (unsigned i = 0; i < SIM_FLOWS; i++) {
 		struct sim_flow *f = &w->flow[i];
-		const struct mqt_chan *c;
 		mqt_chan_id chan;
 
 		check_untracked(w, f);
@@ -394,10 +438,7 @@ sim_check_quiet(struct sim_world *w)
 					w->flow[k].clientid == f->clientid)
 				sim_fail(w, "I1", "flows %u and %u both live on as %s", i, k,
 						sim_clientids[f->clientid]);
-		mqt_rcu_read_lock();
-		c = row_of(w, f);
-		chan = c && mqt_cm_is_live(sim_tracker_cm(w), c->id) ? c->id : MQT_CHAN_NONE;
-		mqt_rcu_read_unlock();
+		chan = live_row_of(w, f);
 		if (chan)
 			check_session(w, f, chan);
 		else

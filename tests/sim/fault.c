@@ -19,6 +19,7 @@
 
 #include "sim.h"
 
+#define FROZEN_EVERY  60  /* steps in which a flow is frozen */
 #define FAULT_EVERY   300 /* steps, on average */
 #define OPENING_NS    (20000 * MQT_NS_PER_MS)
 #define REST_TICK_NS  (20 * MQT_NS_PER_MS)
@@ -197,10 +198,22 @@ flood(struct sim_world *w)
 	w->stats.floods++;
 }
 
+static bool
+anyone_frozen(struct sim_world *w)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SIM_WORKERS; i++)
+		n += in_state(w, i, MQT_CONN_FROZEN);
+	return n > 0;
+}
+
 void
 sim_fault(struct sim_world *w)
 {
-	if (sim_below(&w->rng, FAULT_EVERY) != 0)
+	if (anyone_frozen(w) && sim_below(&w->rng, FROZEN_EVERY) == 0)
+		control_rests(w);
+	if (sim_below(&w->rng, w->crowded ? 4 * FAULT_EVERY : FAULT_EVERY) != 0)
 		return;
 	switch (sim_below(&w->rng, 16)) {
 	case 0:

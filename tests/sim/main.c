@@ -1,409 +1,205 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * mqtrack-sim: runs seeds, each in a process of its own. Exit status 0 where every invariant held
- * in every step of every seed; a breach prints the command that shows it again.
+ * mqtrack-sim: runs seeds, each in a process of its own, several at a time.
+ *
+ *	--seed N, --seeds N-M  these; all are run, whatever they find
+ *	--seconds N            fresh ones, from a random number on, until the time is over or the first
+ *	                       breach; only that is printed, and how many were run
+ *	--until-breach         those given, until one of them finds a breach: what a broken tracker must
+ *	                       lead to. A process that crashes has found nothing
+ *
+ * A breach prints the one command that shows it again; --trace FLOW shows the way there. Exit status
+ * 0 where every invariant held in every step of every seed, or where one did not and that was wanted.
+ *
+ * scripts/test runs 200 seeds and the suite `broken` (meson option sim_broken): the simulation once
+ * more for each rule, with that rule broken. `scripts/test --long TIME` runs fresh seeds for that long.
  */
 
 #include "sim.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#include <rte_eal.h>
-#include <rte_log.h>
-
-#define QUIET_EVERY  2500
-#define N_CONTESTS   3 /* at each quiet point */
-#define SETTLE_MAX   20000
-#define SETTLE_CALM  40
-#define MAX_FAILURES 10
+#define MAX_JOBS 256
 
 struct options {
+	struct sim_options run;
 	uint64_t first, last;
-	uint64_t steps;
-	bool verbose;
-	int trace;
+	uint64_t seconds; /* 0: from first to last */
+	unsigned jobs;
+	bool until_breach;
 };
 
-void
-sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
+/* Seeds under way and done. */
+struct runs {
+	struct {
+		pid_t pid;
+		uint64_t seed;
+	} job[MAX_JOBS];
+	unsigned running;
+	uint64_t next;
+	uint64_t passed, breached, crashed;
+	time_t ends;
+};
+
+static time_t
+now_sec(void)
 {
-	va_list ap;
+	struct timespec ts;
 
-	if (w->failures++ >= MAX_FAILURES)
-		return;
-	printf("seed %" PRIu64 " step %" PRIu64 ": %s: ", w->seed, w->step, what);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n  again: mqtrack-sim --seed %" PRIu64 " --steps %" PRIu64 "\n", w->seed,
-			w->step + 1);
-}
-
-void
-sim_trace(const struct sim_world *w, const struct sim_flow *f, const char *way,
-		const struct sim_seg *seg)
-{
-	const struct sim_peer *c = &f->peer[SIM_CLIENT], *b = &f->peer[SIM_BROKER];
-	bool from_client = way[0] == 'C' || strstr(way, ">B");
-	uint32_t seq0 = from_client ? c->iss : b->iss, ack0 = from_client ? b->iss : c->iss;
-
-	if (w->trace != (int)f->index)
-		return;
-	printf("%8" PRIu64 " %9.3f ms  %s  %s%s%s%s seq +%d ack +%d len %u", w->step,
-			(double)(w->now_ns % (1000 * MQT_NS_PER_SEC)) / 1e6, way,
-			seg->flags & MQT_TCP_SYN ? "S" : "", seg->flags & MQT_TCP_FIN ? "F" : "",
-			seg->flags & MQT_TCP_RST ? "R" : "", seg->flags & MQT_TCP_ACK ? "." : "",
-			(int)(seg->seq - seq0), (int)(seg->ack - ack0), seg->len);
-	for (unsigned i = 0; i < seg->len && i < 8; i++)
-		printf(" %02x", seg->data[i]);
-	printf("\n");
-}
-
-static void
-init_flows(struct sim_world *w)
-{
-	for (unsigned i = 0; i < SIM_FLOWS; i++) {
-		struct sim_flow *f = &w->flow[i];
-
-		f->index = i;
-		f->domain = i % SIM_DOMAINS;
-		f->broker = i / SIM_DOMAINS % SIM_BROKERS;
-		for (unsigned end = 0; end < SIM_ENDS; end++) {
-			struct mqt_endpoint *ep = &f->ep[end];
-
-			ep->version = i % 3 == 2 ? 6 : 4;
-			if (ep->version == 6)
-				memcpy(ep->ip, "\x20\x01\x0d\xb8", 4);
-			else
-				memcpy(ep->ip, "\xc0\x00\x02", 3);
-			ep->ip[ep->version == 6 ? 15 : 3] =
-					(uint8_t)(end == SIM_CLIENT ? 100 + i / 7 : 1 + f->broker);
-			ep->port = (uint16_t)(end == SIM_CLIENT ? 40000 + i : 1883 + f->domain);
-			f->queue[end] = (uint16_t)sim_below(&w->rng, SIM_WORKERS);
-		}
-	}
-}
-
-/* Brings one segment from an end to the tracker. */
-static void
-step_up(struct sim_world *w, struct sim_flow *f, enum sim_end end)
-{
-	struct sim_link *l = &f->up[end];
-	struct sim_seg seg;
-
-	if (w->faults && l->n > 1 && sim_percent(&w->rng, 4)) {
-		struct sim_seg *a = &l->seg[l->head], *b = &l->seg[(l->head + 1) % SIM_LINK_MAX];
-
-		seg = *a;
-		*a = *b;
-		*b = seg;
-		w->stats.reorders++;
-	}
-	if (!sim_link_pop(l, &seg))
-		return;
-	if (w->faults && sim_percent(&w->rng, 2)) {
-		w->stats.drops++;
-		return;
-	}
-	sim_tracker_input(w, f, end, &seg);
-	if (w->faults && sim_percent(&w->rng, 1))
-		sim_tracker_input(w, f, end, &seg); /* the network repeats one */
-	w->stats.deliveries++;
-}
-
-/* Brings one segment from the tracker to an end. */
-static void
-step_down(struct sim_world *w, struct sim_flow *f, enum sim_end end)
-{
-	struct sim_seg seg;
-
-	if (!sim_link_pop(&f->down[end], &seg))
-		return;
-	if (w->faults && sim_percent(&w->rng, 2)) {
-		w->stats.drops++;
-		return;
-	}
-	sim_peer_receive(w, f, end, &seg);
-	w->stats.deliveries++;
-}
-
-static void
-step_time(struct sim_world *w)
-{
-	unsigned kind = sim_below(&w->rng, 5000);
-	uint64_t ns;
-
-	if (kind < 4950)
-		ns = sim_below(&w->rng, 200) * MQT_NS_PER_US;
-	else if (kind < 4999)
-		ns = sim_below(&w->rng, 50) * MQT_NS_PER_MS;
-	else
-		ns = sim_below(&w->rng, 3000) * MQT_NS_PER_MS;
-	w->now_ns += ns;
-	if (ns < MQT_NS_PER_MS)
-		return;
-	for (unsigned i = 0; i < SIM_FLOWS; i++)
-		for (unsigned end = 0; end < SIM_ENDS; end++)
-			sim_peer_timeout(w, &w->flow[i], (enum sim_end)end);
-}
-
-static void
-step_worker(struct sim_world *w)
-{
-	unsigned i = sim_below(&w->rng, SIM_WORKERS);
-
-	if (sim_below(&w->rng, 500) == 0) {
-		w->stalled_until[i] = w->now_ns + sim_below(&w->rng, 4000) * MQT_NS_PER_MS;
-		w->stats.stalls++;
-	}
-	if (w->now_ns >= w->stalled_until[i])
-		sim_tracker_worker_turn(w, i);
-}
-
-static void
-step_control(struct sim_world *w)
-{
-	if (sim_below(&w->rng, 1000) == 0) {
-		w->control_stalled_until = w->now_ns + sim_below(&w->rng, 2000) * MQT_NS_PER_MS;
-		w->stats.stalls++;
-	}
-	if (w->now_ns >= w->control_stalled_until)
-		sim_tracker_control_turn(w);
-}
-
-/* One segment of a random wire that has some. */
-static void
-step_wire(struct sim_world *w, bool up)
-{
-	unsigned first = sim_below(&w->rng, SIM_FLOWS * SIM_ENDS);
-
-	for (unsigned i = 0; i < SIM_FLOWS * SIM_ENDS; i++) {
-		unsigned at = (first + i) % (SIM_FLOWS * SIM_ENDS);
-		struct sim_flow *f = &w->flow[at / SIM_ENDS];
-		enum sim_end end = (enum sim_end)(at % SIM_ENDS);
-
-		if ((up ? &f->up[end] : &f->down[end])->n == 0)
-			continue;
-		if (up)
-			step_up(w, f, end);
-		else
-			step_down(w, f, end);
-		return;
-	}
-}
-
-static void
-step(struct sim_world *w)
-{
-	struct sim_flow *f = &w->flow[sim_below(&w->rng, SIM_FLOWS)];
-	unsigned what = sim_below(&w->rng, 1000);
-
-	step_time(w);
-	if (what < 300)
-		step_wire(w, true);
-	else if (what < 600)
-		step_wire(w, false);
-	else if (what < 740)
-		step_worker(w);
-	else if (what < 820)
-		step_control(w);
-	else if (what < 840)
-		sim_tracker_grace(w);
-	else if (what < 995)
-		sim_app_act(w, f);
-	else {
-		sim_tracker_kick(w, sim_below(&w->rng, SIM_DOMAINS),
-				sim_below(&w->rng, SIM_CLIENTIDS), sim_percent(&w->rng, 50));
-		w->stats.kicks++;
-	}
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
 }
 
 static bool
-at_rest(struct sim_world *w)
+wants_more(const struct runs *r, const struct options *o)
 {
-	for (unsigned i = 0; i < SIM_FLOWS; i++) {
-		struct sim_flow *f = &w->flow[i];
-
-		for (unsigned end = 0; end < SIM_ENDS; end++)
-			if (f->up[end].n || f->down[end].n || f->peer[end].rto_ns)
-				return false;
-	}
-	return !sim_tracker_busy(w);
+	if (o->until_breach && r->breached)
+		return false;
+	if (o->seconds)
+		return now_sec() < r->ends && r->breached + r->crashed == 0;
+	return r->next <= o->last;
 }
 
-static void
-settle_round(struct sim_world *w)
+static bool
+start_one(struct runs *r, const struct options *o)
 {
-	for (unsigned i = 0; i < SIM_FLOWS; i++)
-		for (unsigned end = 0; end < SIM_ENDS; end++)
-			while (w->flow[i].up[end].n)
-				step_up(w, &w->flow[i], (enum sim_end)end);
-	for (unsigned k = 0; k < SIM_WORKERS; k++)
-		while (sim_tracker_worker_turn(w, k))
-			;
-	sim_tracker_control_turn(w);
-	sim_tracker_grace(w);
-	for (unsigned i = 0; i < SIM_FLOWS; i++)
-		for (unsigned end = 0; end < SIM_ENDS; end++) {
-			while (w->flow[i].down[end].n)
-				step_down(w, &w->flow[i], (enum sim_end)end);
-			sim_peer_timeout(w, &w->flow[i], (enum sim_end)end);
-		}
-}
-
-/* Lets everything under way come to its end, without faults. */
-static void
-settle(struct sim_world *w)
-{
-	unsigned calm = 0;
-
-	w->faults = false;
-	for (unsigned round = 0; round < SETTLE_MAX && calm < SETTLE_CALM; round++) {
-		for (unsigned i = 0; i < SIM_FLOWS; i++)
-			sim_app_settle(w, &w->flow[i]);
-		settle_round(w);
-		sim_check_step(w);
-		calm = at_rest(w) ? calm + 1 : 0;
-		w->now_ns += 20 * MQT_NS_PER_MS;
-	}
-	if (calm < SETTLE_CALM)
-		sim_fail(w, "rest", "the tracker or a flow never comes to rest");
-	memset(w->stalled_until, 0, sizeof(w->stalled_until));
-	w->control_stalled_until = 0;
-	w->stats.quiets++;
-}
-
-/* Every end disappears without a word; the tracker must find that out by itself. */
-static void
-finish(struct sim_world *w)
-{
-	for (unsigned i = 0; i < SIM_FLOWS; i++)
-		for (unsigned end = 0; end < SIM_ENDS; end++)
-			if (sim_percent(&w->rng, 70))
-				sim_peer_abort(w, &w->flow[i], (enum sim_end)end);
-	settle(w);
-	for (unsigned hour = 0; hour < 6; hour++)
-		for (unsigned i = 0; i < 720; i++) {
-			w->now_ns += 5 * MQT_NS_PER_SEC;
-			settle_round(w);
-		}
-	settle(w);
-	sim_check_end(w);
-}
-
-/* At a quiet point. */
-static void
-contest(struct sim_world *w)
-{
-	unsigned domain = sim_below(&w->rng, SIM_DOMAINS);
-	unsigned clientid = sim_below(&w->rng, SIM_CLIENTIDS - 1); /* the last is nobody's */
-
-	if (sim_contest_run(w, domain, clientid) == 0)
-		return;
-	settle(w);
-	sim_contest_check(w, domain, clientid);
-	sim_check_quiet(w);
-}
-
-static int
-run(uint64_t seed, const struct options *o)
-{
-	struct sim_world *w = calloc(1, sizeof(*w));
-	char prefix[64];
-	char *argv[] = { "sim", "--no-huge", "--no-shconf", "-m", "256", "--no-pci",
-		"--no-telemetry", "--log-level=1", "--lcores=0", prefix, NULL };
-	unsigned failures;
-
-	if (!w)
-		return 1;
-	snprintf(prefix, sizeof(prefix), "--file-prefix=mqtsim%d", (int)getpid());
-	if (rte_eal_init(10, argv) < 0) {
-		fprintf(stderr, "sim: EAL does not start\n");
-		return 1;
-	}
-	w->seed = seed;
-	w->rng.state = seed * 0x2545f4914f6cdd1dull + 1;
-	w->now_ns = 1000 * MQT_NS_PER_SEC;
-	w->wall_offset_ns = SIM_WALL_NS;
-	w->faults = true;
-	w->verbose = o->verbose;
-	w->trace = o->trace;
-	init_flows(w);
-	if (sim_tracker_start(w)) {
-		fprintf(stderr, "sim: the tracker does not start\n");
-		return 1;
-	}
-	sim_check_start(w);
-	for (w->step = 0; w->step < o->steps && !w->failures; w->step++) {
-		step(w);
-		sim_check_step(w);
-		sim_fault(w);
-		if (w->step % QUIET_EVERY == QUIET_EVERY - 1) {
-			settle(w);
-			sim_check_quiet(w);
-			for (unsigned i = 0; i < N_CONTESTS; i++)
-				contest(w);
-			w->faults = true;
-		}
-	}
-	if (!w->failures)
-		finish(w);
-	if (o->verbose)
-		sim_tracker_print(w);
-	printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " connects, %" PRIu64
-	       " CONNACKs released, %" PRIu64 " kicks, %" PRIu64 " segments, %" PRIu64
-	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " clock steps, %" PRIu64
-	       " suspensions, %" PRIu64 " floods, %" PRIu64 " quiet points, %" PRIu64
-	       " sessions compared, %" PRIu64 " of them resumed, %" PRIu64 " contests: %s\n",
-			seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
-			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
-			w->stats.clock_steps, w->stats.suspensions, w->stats.floods,
-			w->stats.quiets, w->stats.sessions, w->stats.resumed, w->stats.contests,
-			w->failures ? "FAILED" : "ok");
-	/* after a breach it stays as it is: packets are still under way */
-	if (!w->failures)
-		sim_tracker_stop(w);
-	failures = w->failures;
-	free(w);
-	rmdir(rte_eal_get_runtime_dir());
-	rte_eal_cleanup();
-	fflush(stdout);
-	return failures ? 1 : 0;
-}
-
-static int
-run_apart(uint64_t seed, const struct options *o)
-{
-	int status;
+	uint64_t seed = r->next;
 	pid_t pid = fork();
 
 	if (pid < 0)
-		return 1;
+		return false;
 	if (pid == 0)
-		_exit(run(seed, o));
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return 1;
+		_exit(sim_run(seed, &o->run));
+	r->next++;
+	r->job[r->running].pid = pid;
+	r->job[r->running++].seed = seed;
+	return true;
+}
+
+static void
+wait_one(struct runs *r, const struct options *o)
+{
+	int status;
+	pid_t pid = wait(&status);
+	unsigned i = 0;
+
+	if (pid < 0)
+		return;
+	while (i < r->running && r->job[i].pid != pid)
+		i++;
+	if (i == r->running)
+		return;
 	if (WIFSIGNALED(status))
-		printf("seed %" PRIu64 ": ended by signal %d\n  again: mqtrack-sim --seed %" PRIu64
+		printf("seed %" PRIu64 ": ended by signal %d\n  again: %s --seed %" PRIu64
 		       " --steps %" PRIu64 "\n",
-				seed, WTERMSIG(status), seed, o->steps);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+				r->job[i].seed, WTERMSIG(status), o->run.program, r->job[i].seed,
+				o->run.steps);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		r->passed++;
+	else if (WIFEXITED(status) && WEXITSTATUS(status) == 1)
+		r->breached++;
+	else
+		r->crashed++;
+	r->job[i] = r->job[--r->running];
+}
+
+static int
+run_seeds(const struct options *o)
+{
+	struct runs r = { .next = o->first, .ends = now_sec() + (time_t)o->seconds };
+
+	if (o->seconds)
+		printf("seeds from %" PRIu64 " on, %" PRIu64 " steps each, for %" PRIu64
+		       " s, %u at a time\n",
+				o->first, o->run.steps, o->seconds, o->jobs);
+	while (wants_more(&r, o) || r.running > 0) {
+		while (r.running < o->jobs && wants_more(&r, o))
+			if (!start_one(&r, o))
+				return 1;
+		wait_one(&r, o);
+	}
+	printf("%" PRIu64 " seeds passed, %" PRIu64 " failed\n", r.passed, r.breached + r.crashed);
+	if (o->until_breach)
+		return r.breached ? 0 : 1;
+	return r.breached + r.crashed > 0 || r.passed == 0 ? 1 : 0;
+}
+
+/* Small enough to be typed again. */
+static uint64_t
+random_seed(void)
+{
+	uint32_t seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (uint32_t)getpid();
+	return seed;
 }
 
 static int
 usage(FILE *to)
 {
 	fprintf(to,
-			"usage: mqtrack-sim [--seed N | --seeds N-M] [--steps N] [--verbose] "
-			"[--trace FLOW]\n");
+			"usage: mqtrack-sim [--seed N | --seeds N-M | --seconds N] [--steps N] "
+			"[--jobs N] [--until-breach] [--verbose] [--trace FLOW]\n");
 	return to == stdout ? 0 : 2;
+}
+
+static bool
+parse_number(const char *text, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 0);
+	return *text != '\0' && *text != '-' && *end == '\0' && errno == 0;
+}
+
+/* @return false where the option cannot be understood. */
+static bool
+parse_option(struct options *o, int c)
+{
+	uint64_t n;
+
+	switch (c) {
+	case 's':
+		o->seconds = 0;
+		if (!parse_number(optarg, &o->first))
+			return false;
+		o->last = o->first;
+		return true;
+	case 'S':
+		o->seconds = 0;
+		return sscanf(optarg, "%" SCNu64 "-%" SCNu64, &o->first, &o->last) == 2;
+	case 'T':
+		o->first = random_seed();
+		o->run.quiet = true;
+		return parse_number(optarg, &o->seconds) && o->seconds > 0;
+	case 'n':
+		return parse_number(optarg, &o->run.steps);
+	case 'j':
+		if (!parse_number(optarg, &n) || n == 0 || n > MAX_JOBS)
+			return false;
+		o->jobs = (unsigned)n;
+		return true;
+	case 'b':
+		o->until_breach = true;
+		return true;
+	case 't':
+		o->run.trace = atoi(optarg);
+		return true;
+	case 'v':
+		o->run.verbose = true;
+		return true;
+	default:
+		return false;
+	}
 }
 
 int
@@ -412,43 +208,29 @@ main(int argc, char **argv)
 	static const struct option longopts[] = {
 		{ "seed", required_argument, NULL, 's' },
 		{ "seeds", required_argument, NULL, 'S' },
+		{ "seconds", required_argument, NULL, 'T' },
 		{ "steps", required_argument, NULL, 'n' },
+		{ "jobs", required_argument, NULL, 'j' },
+		{ "until-breach", no_argument, NULL, 'b' },
 		{ "trace", required_argument, NULL, 't' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct options o = { .first = 1, .last = 10, .steps = 10000, .trace = -1 };
-	unsigned failed = 0, n = 0;
+	struct options o = {
+		.run = { .program = argv[0], .steps = 10000, .trace = -1 },
+		.first = 1,
+		.last = 10,
+		.jobs = 1,
+	};
 	int c;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	while ((c = getopt_long(argc, argv, "", longopts, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			o.first = o.last = strtoull(optarg, NULL, 0);
-			break;
-		case 'S':
-			if (sscanf(optarg, "%" SCNu64 "-%" SCNu64, &o.first, &o.last) != 2)
-				return usage(stderr);
-			break;
-		case 'n':
-			o.steps = strtoull(optarg, NULL, 0);
-			break;
-		case 't':
-			o.trace = atoi(optarg);
-			break;
-		case 'v':
-			o.verbose = true;
-			break;
-		case 'h':
+		if (c == 'h')
 			return usage(stdout);
-		default:
+		if (!parse_option(&o, c))
 			return usage(stderr);
-		}
 	}
-	for (uint64_t seed = o.first; seed <= o.last; seed++, n++)
-		failed += run_apart(seed, &o) != 0;
-	printf("%u seeds passed, %u failed\n", n - failed, failed);
-	return failed || n == 0 ? 1 : 0;
+	return run_seeds(&o);
 }

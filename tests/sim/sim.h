@@ -13,7 +13,8 @@
  *   fault.c   clock steps, lcores that do not run, floods
  *   contest.c many connections of one client id within the same moment
  *   check.c   the invariants, looked at after every step; check_*.c: those with a state of their own
- *   main.c    steps, lost segments, quiet points, options
+ *   world.c   one run: steps, lost segments, quiet points
+ *   main.c    options; runs seeds, each in a process of its own
  */
 
 #include "mqtrack/clock.h"
@@ -147,6 +148,7 @@ struct sim_flow {
 	bool stale;         /* the tracker did not know its broker's session before */
 	bool silent;        /* a newer CONNACK of its client id has been released since */
 	mqt_chan_id chan;   /* of that row */
+	bool compare;       /* its session with the broker's, as soon as it is up */
 	uint16_t keepalive; /* no two incarnations have the same: finds the channel of this one */
 };
 
@@ -176,6 +178,7 @@ struct sim_world {
 	uint64_t now_ns;
 	int64_t wall_offset_ns; /* the wall clock is the monotonic one and this */
 	bool faults;            /* off at quiet points */
+	bool crowded; /* few client ids that resume, mostly on one broker: every other 16 seeds */
 	struct sim_flow flow[SIM_FLOWS];
 	struct sim_session session[SIM_DOMAINS][SIM_BROKERS][SIM_CLIENTIDS];
 	uint64_t stalled_until[SIM_WORKERS];
@@ -183,9 +186,22 @@ struct sim_world {
 	struct sim_tracker *tracker;
 	struct sim_stats stats;
 	bool verbose;
-	int trace; /* a flow whose segments are printed, with all events; -1: none */
+	const char *program; /* as it was called */
+	int trace;           /* a flow whose segments are printed, with all events; -1: none */
 	unsigned failures;
 };
+
+/* How to run seeds. */
+struct sim_options {
+	const char *program;
+	uint64_t steps;
+	bool verbose;
+	bool quiet; /* says nothing of runs without a breach */
+	int trace;  /* see struct sim_world */
+};
+
+/* Runs a seed. @return 0, 1 after a breach, 2 where it could not start. */
+int sim_run(uint64_t seed, const struct sim_options *o);
 
 /* Reports a breach with all that is needed to see it again, and remembers it. */
 void sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
