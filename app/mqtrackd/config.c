@@ -36,6 +36,7 @@
 	X(parked_per_flow, 1, 1024)                                                                \
 	X(parked_per_worker, 0, 1u << 24)                                                          \
 	X(reorder_per_flow, 0, 1024)                                                               \
+	X(fragments, 0, 65536)                                                                     \
 	X(stepdown_local_ms, 1, 60000)                                                             \
 	X(opening_ms, 100, 600000)                                                                 \
 	X(contest_ms, 0, 5000)                                                                     \

@@ -82,6 +82,7 @@ struct mqt_limits {
 	uint32_t parked_per_flow;    /* packets (rule R12) */
 	uint32_t parked_per_worker;  /* packets (rule R12); 0: a quarter of the mbuf pool's share */
 	uint32_t reorder_per_flow;   /* segments a direction */
+	uint32_t fragments;          /* IP fragments a worker keeps; 0: they pass unseen */
 	uint32_t stepdown_local_ms;  /* rule R7 */
 	uint32_t opening_ms;         /* rule R7 */
 	uint32_t contest_ms;         /* a CONNACK so close behind one of the same client id waits as

@@ -18,7 +18,7 @@
 
 enum mqt_pkt_kind {
 	MQT_PKT_OTHER,     /* not IP, not TCP: passes */
-	MQT_PKT_FRAGMENT,  /* an IP fragment, first or later: passes */
+	MQT_PKT_FRAGMENT,  /* an IP fragment, first or later: see mqt_pkt_fragment() */
 	MQT_PKT_MALFORMED, /* says TCP and contradicts its own lengths: passes, counted */
 	MQT_PKT_TCP,       /* all fields below are set */
 };
@@ -152,6 +152,70 @@ void mqt_pkt_payload_copy(const struct rte_mbuf *m, const struct mqt_pkt *pkt, u
  */
 const uint8_t *mqt_pkt_payload_at(
 		const struct rte_mbuf *m, const struct mqt_pkt *pkt, uint32_t off, uint32_t *len);
+
+/** What the fragments of one datagram have in common. Hashed as bytes. */
+struct mqt_datagram_key {
+	uint8_t src[16], dst[16]; /* IPv4 in the first 4 bytes */
+	uint32_t id;
+	uint16_t vlan[2];
+	uint16_t port; /* where they come in, pair numbering: directions do not mix */
+	uint8_t proto; /* of IPv4; 0 for IPv6, where it is not part of the identity */
+	uint8_t ip_version;
+	uint32_t zero;
+};
+
+_Static_assert(sizeof(struct mqt_datagram_key) == 48, "hashed as bytes: no padding");
+
+/** An IP fragment. */
+struct mqt_fragment {
+	struct mqt_datagram_key key;
+	uint16_t data_off;  /* where its data begin, in the frame */
+	uint16_t next_off;  /* IPv6: the next header field that leads to the fragment header */
+	uint32_t off;       /* of its data in the datagram */
+	uint32_t len;       /* of its data, link padding left out */
+	uint8_t next_proto; /* of the data; of the first fragment it is the datagram's */
+	bool more;          /* others follow */
+};
+
+/**
+ * Looks at a fragment.
+ * @param pkt its view, of kind FRAGMENT. @param port where it came in, part of the key.
+ * @return 0, or -EINVAL: no host takes it (lengths that contradict each other or no multiple of 8,
+ *         beyond 65,535 bytes, malformed options).
+ */
+int mqt_pkt_fragment(const struct rte_mbuf *m, const struct mqt_pkt *pkt, uint16_t port,
+		struct mqt_fragment *out);
+
+enum mqt_first_kind {
+	MQT_FIRST_TCP,   /* the ports are set */
+	MQT_FIRST_OTHER, /* not TCP */
+	MQT_FIRST_TINY,  /* too short for its headers; the ports are set, or 0 where not even those
+			    are there (RFC 1858, RFC 7112) */
+};
+
+/** What the first fragment (off 0) says of its datagram. */
+enum mqt_first_kind mqt_pkt_fragment_first(
+		const struct rte_mbuf *m, const struct mqt_fragment *frag, uint16_t port[2]);
+
+/**
+ * Joins fragments to a datagram that can be looked at like any frame: a new mbuf with the headers
+ * and the first one's data, behind which hang the fragments, their headers hidden. Its TTL is the
+ * smallest one of theirs. It must not be sent; mqt_fragments_split() gives what is to be sent.
+ * @param m all fragments in order, without gap or overlap, each in one mbuf segment.
+ * @param flag set in ol_flags of the result.
+ * @return NULL: longer than 65,535 bytes, or no mbuf; then nothing has changed.
+ *         Ownership: the caller's; freeing it frees the fragments.
+ */
+struct rte_mbuf *mqt_fragments_join(
+		struct rte_mempool *pool, struct rte_mbuf *const *m, unsigned n, uint64_t flag);
+
+/**
+ * Copies of the fragments that a datagram was joined of, as they came.
+ * @param out room for whole->nb_segs - 1. @return how many; 0: no mbuf. Ownership: the caller's, and
+ *         @p whole stays so.
+ */
+unsigned mqt_fragments_split(
+		struct rte_mempool *pool, const struct rte_mbuf *whole, struct rte_mbuf **out);
 
 /** A TCP segment to be made. */
 struct mqt_segment {

@@ -35,6 +35,7 @@ mqt_config_init(struct mqt_config *cfg)
 			.parked_per_flow = 10,
 			.parked_per_worker = 0,
 			.reorder_per_flow = 64,
+			.fragments = 512,
 			.stepdown_local_ms = 500,
 			.opening_ms = 20000,
 			.contest_ms = 50,

@@ -10,6 +10,8 @@
  * Synchronisation: none; whoever owns the mbuf.
  * Source: IEEE 802.1Q §9 (tags), RFC 791 §3.1, RFC 8200 §3 and §4, RFC 9293 §3.1.
  */
+#include "view.h"
+
 #include "bytes.h"
 #include "mqtrack/packet.h"
 
@@ -126,8 +128,7 @@ parse_tcp(const struct frame *f, struct mqt_pkt *pkt, uint32_t off)
 	return MQT_PKT_TCP;
 }
 
-/* What hosts refuse is of no effect. @return TCP: nothing speaks against the options. */
-static enum mqt_pkt_kind
+enum mqt_pkt_kind
 check_ipv4_options(const uint8_t *opt, const uint8_t *end)
 {
 	while (opt < end && opt[0] != OPT4_END) {

@@ -9,6 +9,10 @@
  * the packets of one direction come from one queue and take one route, they do not overtake each
  * other.
  *
+ * Fragments that may concern a listener go to the worker that the hash of their datagram's identity
+ * names, are put together there (reassembly.c), and the whole begins anew with the view. Whole
+ * datagrams are told by a flag of the mbuf where packets leave: there they become fragments again.
+ *
  * Life-cycle: create makes all workers with their mailboxes, connection tables and rings; then each
  * runs on its lcore until stop is asked for; destroy once none runs any more.
  * Synchronisation: a worker is its lcore's alone. Shared are: the hand-over rings (one producer,
@@ -18,6 +22,8 @@
  */
 #include "mqtrack/worker.h"
 
+#include "reassembly.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,17 +32,19 @@
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
 #include <rte_malloc.h>
+#include <rte_mbuf_dyn.h>
 #include <rte_pause.h>
 #include <rte_prefetch.h>
 #include <rte_ring.h>
 
-#define BURST          64 /* at most what mqt_conns_input() takes */
-#define HANDOVER_RING  1024
-#define MAILBOX_RING   4096
-#define TX_TRIES       4
-#define TIMERS_A_TURN  64
-#define PREFETCH_AHEAD 4
-#define LONGEST_NAP_US 1000
+#define BURST            64 /* at most what mqt_conns_input() takes */
+#define HANDOVER_RING    1024
+#define MAILBOX_RING     4096
+#define TX_TRIES         4
+#define TIMERS_A_TURN    64
+#define DATAGRAMS_A_TURN 8 /* that expire */
+#define PREFETCH_AHEAD   4
+#define LONGEST_NAP_US   1000
 
 static_assert(BURST <= MQT_TX_BATCH, "a burst fits a tx batch");
 static_assert(2 * MQT_MAX_PAIRS <= MQT_TX_MAX_PORTS, "each port has its tx batch");
@@ -55,7 +63,10 @@ struct mqt_worker {
 	struct mqt_conns *conns;
 	struct rte_ring *from[MQT_MAX_WORKERS]; /* SPSC; consumer: this worker. NULL: itself */
 
+	struct reassembly *reassembly; /* NULL: fragments pass */
+
 	/* owner only */
+	uint64_t ol_flags; /* of all packets so far: which kinds there are at all */
 	unsigned n_batch;
 	struct mqt_packet batch[BURST];
 	struct handover handover[MQT_MAX_WORKERS];
@@ -73,8 +84,10 @@ struct mqt_workers {
 	const struct mqt_config *config;
 	const struct mqt_clock *clock;
 	const struct mqt_hash_key *hash_key;
+	struct rte_mempool *pool;
 	unsigned n_workers;
 	unsigned n_ports;
+	uint64_t whole_flag;                 /* of mbufs that are joined of fragments */
 	uint16_t port_ids[MQT_TX_MAX_PORTS]; /* pair numbering -> DPDK */
 	uint16_t ports[RTE_MAX_ETHPORTS];    /* DPDK -> pair numbering */
 	struct mqt_worker *worker[MQT_MAX_WORKERS];
@@ -91,9 +104,8 @@ count(struct mqt_worker *w, enum mqt_worker_counter c, uint64_t n)
 /* --- out ---------------------------------------------------------------------------------- */
 
 static uint16_t
-tx_burst(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
+send_burst(const struct mqt_worker *w, uint16_t port, struct rte_mbuf **m, uint16_t n)
 {
-	const struct mqt_worker *w = arg;
 	uint16_t sent = 0;
 
 	for (unsigned i = 0; i < TX_TRIES && sent < n; i++) {
@@ -103,6 +115,52 @@ tx_burst(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
 				w->all->port_ids[port], (uint16_t)w->index, m + sent, n - sent);
 	}
 	return sent;
+}
+
+/* Sends the fragments that a datagram came in. Ownership: it is gone. */
+static void
+send_whole(struct mqt_worker *w, uint16_t port, struct rte_mbuf *whole)
+{
+	struct rte_mbuf *m[REASSEMBLY_MAX_PIECES];
+	unsigned n = mqt_fragments_split(w->all->pool, whole, m), sent;
+
+	rte_pktmbuf_free(whole);
+	if (n == 0)
+		count(w, MQT_W_NO_MBUF, 1);
+	sent = send_burst(w, port, m, (uint16_t)n);
+	rte_pktmbuf_free_bulk(m + sent, n - sent);
+	count(w, MQT_W_TX_DROPPED, n - sent);
+	count(w, MQT_W_TX_PACKETS, (uint64_t)sent - 1); /* the caller counts one */
+}
+
+static uint16_t
+send_mixed(struct mqt_worker *w, uint16_t port, struct rte_mbuf **m, uint16_t n)
+{
+	uint16_t done = 0;
+
+	while (done < n) {
+		uint16_t run = 0, sent;
+
+		while (done + run < n && !(m[done + run]->ol_flags & w->all->whole_flag))
+			run++;
+		sent = send_burst(w, port, m + done, run);
+		done += sent;
+		if (sent < run)
+			break;
+		if (done < n)
+			send_whole(w, port, m[done++]);
+	}
+	return done;
+}
+
+static uint16_t
+tx_burst(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
+{
+	struct mqt_worker *w = arg;
+
+	if (unlikely(w->ol_flags & w->all->whole_flag))
+		return send_mixed(w, port, m, n);
+	return send_burst(w, port, m, n);
 }
 
 static void
@@ -135,11 +193,14 @@ flush_handover(struct mqt_worker *w)
 
 /* --- in ----------------------------------------------------------------------------------- */
 
-/*
- * Looks at a packet.
- * Returns whether it belongs to a listener; then all of pkt is set. If not, it is counted.
- */
-static bool
+enum whose {
+	OTHERS,    /* has been counted, passes */
+	FRAGMENT,  /* pkt->view says no more than that */
+	LISTENERS, /* all of pkt is set */
+};
+
+/* Looks at a packet. */
+static enum whose
 inspect(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port, struct mqt_packet *pkt)
 {
 	const struct mqt_config *cfg = w->all->config;
@@ -151,47 +212,109 @@ inspect(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port, struct mqt_pack
 	case MQT_PKT_TCP:
 		break;
 	case MQT_PKT_FRAGMENT:
-		count(w, MQT_W_FRAGMENTS, 1);
-		return false;
+		return FRAGMENT;
 	case MQT_PKT_MALFORMED:
 		count(w, MQT_W_MALFORMED_PACKETS, 1);
-		return false;
+		return OTHERS;
 	default:
 		count(w, MQT_W_PASSED, 1);
-		return false;
+		return OTHERS;
 	}
 	if (!mqt_config_has_port(cfg, pkt->view.dst_port) &&
 			!mqt_config_has_port(cfg, pkt->view.src_port)) {
 		count(w, MQT_W_PASSED, 1);
-		return false;
+		return OTHERS;
 	}
 	if (unlikely(!mqt_pkt_ip_checksum_ok(m, &pkt->view))) {
 		count(w, MQT_W_BAD_IP_CHECKSUM, 1);
-		return false;
+		return OTHERS;
 	}
 	pkt->src_low = (uint8_t)mqt_flow_key_of(m, &pkt->view, &pkt->key);
 	len = pkt->view.ip_version == 4 ? MQT_FLOW_KEY_V4_LEN : MQT_FLOW_KEY_V6_LEN;
 	pkt->hash = mqt_hash_flow(w->all->hash_key, &pkt->key, len);
-	return true;
+	return LISTENERS;
 }
 
 static void
-receive(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port) MQT_REQUIRES(mqt_role_worker)
+hand_over(struct mqt_worker *w, unsigned owner, struct rte_mbuf *m, uint16_t port)
+{
+	struct handover *h = &w->handover[owner];
+
+	m->port = w->all->port_ids[port]; /* not every driver writes it */
+	h->m[h->n++] = m;
+}
+
+static void receive(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port)
+		MQT_REQUIRES(mqt_role_worker);
+
+static void
+pass_fragment(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port, enum mqt_worker_counter why)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	count(w, MQT_W_FRAGMENTS, 1);
+	count(w, why, 1);
+	mqt_tx_push(&w->tx, port ^ 1, m, NULL, 0);
+}
+
+static void
+receive_fragment(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port,
+		const struct mqt_pkt *view) MQT_REQUIRES(mqt_role_worker)
+{
+	struct reassembly_out out;
+	struct mqt_fragment frag;
+	unsigned owner;
+	uint64_t hash;
+
+	if (!w->reassembly) {
+		pass_fragment(w, m, port, MQT_W_FRAGMENTS_PASSED);
+		return;
+	}
+	if (mqt_pkt_fragment(m, view, port, &frag) != 0) {
+		pass_fragment(w, m, port, MQT_W_MALFORMED_PACKETS);
+		return;
+	}
+	if (!mqt_pkt_ip_checksum_ok(m, view)) {
+		pass_fragment(w, m, port, MQT_W_BAD_IP_CHECKSUM);
+		return;
+	}
+	if (!reassembly_concerns(w->all->config, &frag)) {
+		pass_fragment(w, m, port, MQT_W_FRAGMENTS_PASSED);
+		return;
+	}
+	hash = mqt_hash_flow(w->all->hash_key, &frag.key, sizeof(frag.key));
+	owner = (unsigned)(hash >> 32) % w->all->n_workers;
+	if (owner != w->index) {
+		hand_over(w, owner, m, port);
+		return;
+	}
+	count(w, MQT_W_FRAGMENTS, 1);
+	reassembly_input(w->reassembly, m, &frag, hash, mqt_clock_mono(w->all->clock), &out);
+	for (unsigned i = 0; i < out.n_pass; i++)
+		mqt_tx_push(&w->tx, port ^ 1, out.pass[i], NULL, 0);
+	if (out.whole)
+		receive(w, out.whole, port);
+}
+
+static void
+receive(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port)
 {
 	struct mqt_packet *pkt = &w->batch[w->n_batch];
 	unsigned owner;
 
-	if (!inspect(w, m, port, pkt)) {
+	w->ol_flags |= m->ol_flags;
+	switch (inspect(w, m, port, pkt)) {
+	case OTHERS:
 		mqt_tx_push(&w->tx, port ^ 1, m, NULL, 0);
-		return;
-	}
-	owner = (unsigned)(pkt->hash >> 32) % w->all->n_workers;
-	if (owner == w->index) {
-		w->n_batch++;
-	} else {
-		/* not every driver writes it */
-		m->port = w->all->port_ids[port];
-		w->handover[owner].m[w->handover[owner].n++] = m;
+		break;
+	case FRAGMENT:
+		receive_fragment(w, m, port, &pkt->view);
+		break;
+	case LISTENERS:
+		owner = (unsigned)(pkt->hash >> 32) % w->all->n_workers;
+		if (owner == w->index)
+			w->n_batch++;
+		else
+			hand_over(w, owner, m, port);
 	}
 }
 
@@ -251,10 +374,10 @@ turn_ring(struct mqt_worker *w, struct rte_ring *ring) MQT_REQUIRES(mqt_role_wor
 unsigned
 mqt_worker_turn(struct mqt_worker *w)
 {
+	uint64_t now = mqt_clock_mono(w->all->clock);
 	unsigned done;
 
-	atomic_store_explicit(
-			&w->heartbeat_ns, mqt_clock_mono(w->all->clock), memory_order_release);
+	atomic_store_explicit(&w->heartbeat_ns, now, memory_order_release);
 	done = mqt_conns_poll(w->conns);
 	for (uint16_t port = 0; port < w->all->n_ports; port++)
 		done += turn_port(w, port);
@@ -262,6 +385,8 @@ mqt_worker_turn(struct mqt_worker *w)
 		if (w->from[i])
 			done += turn_ring(w, w->from[i]);
 	done += mqt_conns_expire(w->conns, TIMERS_A_TURN);
+	if (w->reassembly)
+		done += reassembly_expire(w->reassembly, now, DATAGRAMS_A_TURN);
 	flush_tx(w);
 	return done;
 }
@@ -324,6 +449,7 @@ worker_destroy(struct mqt_worker *w)
 		return;
 	for (unsigned i = 0; i < MQT_MAX_WORKERS; i++)
 		ring_destroy(w->from[i]);
+	reassembly_destroy(w->reassembly);
 	mqt_conns_destroy(w->conns);
 	mqt_mailbox_destroy(w->mailbox);
 	rte_free(w);
@@ -358,6 +484,19 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 	w->conns = mqt_conns_create(&cp);
 	if (!w->conns)
 		return -rte_errno;
+	if (params->config->limits.fragments > 0) {
+		struct reassembly_params rp = {
+			.config = params->config,
+			.pool = params->pool,
+			.counters = w->counters.v,
+			.whole_flag = w->all->whole_flag,
+			.socket_id = params->socket_id,
+		};
+
+		w->reassembly = reassembly_create(&rp);
+		if (!w->reassembly)
+			return -rte_errno;
+	}
 	for (unsigned i = 0; i < params->n_workers; i++) {
 		if (i == w->index)
 			continue;
@@ -366,6 +505,18 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 		if (!w->from[i])
 			return -rte_errno;
 	}
+	return 0;
+}
+
+static int
+whole_flag_register(struct mqt_workers *all)
+{
+	static const struct rte_mbuf_dynflag flag = { .name = "mqt_whole_datagram" };
+	int bit = rte_mbuf_dynflag_register(&flag);
+
+	if (bit < 0)
+		return -rte_errno;
+	all->whole_flag = RTE_BIT64(bit);
 	return 0;
 }
 
@@ -402,12 +553,15 @@ mqt_workers_create(const struct mqt_workers_params *params)
 	all->config = params->config;
 	all->clock = params->clock;
 	all->hash_key = params->hash_key;
+	all->pool = params->pool;
 	all->n_workers = params->n_workers;
 	all->n_ports = 2u * params->config->n_pairs;
 	for (uint16_t port = 0; port < all->n_ports; port++) {
 		all->port_ids[port] = params->port_ids[port];
 		all->ports[params->port_ids[port]] = port;
 	}
+	if (params->config->limits.fragments > 0)
+		ret = whole_flag_register(all);
 	for (unsigned i = 0; ret == 0 && i < all->n_workers; i++) {
 		struct mqt_worker *w;
 

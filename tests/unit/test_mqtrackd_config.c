@@ -116,12 +116,13 @@ test_every_key_is_read(void)
 			"18,\n"
 			"  slot_quiet_ms: 15, down_batch: 16, down_slice: 17, events: 32,\n"
 			"  max_retained: 0, session_filters: 20, session_inflight: 21,\n"
-			"  session_bytes: 121, session_packet_bytes: 122}\n"
+			"  session_bytes: 121, session_packet_bytes: 122,\n"
+			"  fragments: 123}\n"
 			"flap: {takeovers: 3, within: 4, hold: 5}\n"
 			"control: {socket: /tmp/s, max_clients: 2, max_request: 2048,\n"
 			"  max_backlog: 8192}\n";
-	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 9, 100, 12, 11, 102, 103, 14, 18, 15,
-		16, 17, 32, 0, 20, 21, 121, 122 };
+	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 123, 9, 100, 12, 11, 102, 103, 14, 18,
+		15, 16, 17, 32, 0, 20, 21, 121, 122 };
 	const uint32_t flap[] = { 3, 4, 5 };
 	static struct mqt_config cfg;
 	struct mqt_endpoint ep;
