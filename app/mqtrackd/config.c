@@ -12,6 +12,7 @@
 
 #include "lines.h"
 #include "mqtrack/chan_id.h"
+#include "mqtrack/info.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -80,6 +81,7 @@ struct text_pair {
 struct text_listener {
 	char *name, *port, *address, *domain, *on_failure, *midstream;
 	char *policy, *will, *bind_username, *session_expiry_v3;
+	char *transport, *proxy;
 };
 
 struct text_broker {
@@ -140,6 +142,8 @@ static const cyaml_schema_field_t listener_fields[] = {
 	VALUE(text_listener, domain),
 	VALUE(text_listener, on_failure),
 	VALUE(text_listener, midstream),
+	VALUE(text_listener, transport),
+	VALUE(text_listener, proxy),
 	VALUE(text_listener, policy),
 	VALUE(text_listener, will),
 	VALUE(text_listener, bind_username),
@@ -319,20 +323,30 @@ get_text(struct load *l, const char *path, const char *text, char *value, size_t
 	return 0;
 }
 
-/* One of two words, if the key is there. */
+/* Which of the words it is, if the key is there; @p n of them. */
 static int
-get_word(struct load *l, const char *path, const char *text, const char *const words[2],
+get_choice(struct load *l, const char *path, const char *text, const char *const *words, unsigned n,
 		uint8_t *value)
 {
 	if (!text)
 		return 0;
-	for (uint8_t i = 0; i < 2; i++) {
+	for (uint8_t i = 0; i < n; i++) {
 		if (strcmp(text, words[i]) == 0) {
 			*value = i;
 			return 0;
 		}
 	}
-	return fail(l, path, "'%.32s' is neither '%s' nor '%s'", text, words[0], words[1]);
+	return n == 2 ? fail(l, path, "'%.32s' is neither '%s' nor '%s'", text, words[0], words[1])
+		      : fail(l, path, "'%.32s' is none of '%s', '%s' and '%s'", text, words[0],
+					words[1], words[2]);
+}
+
+/* One of two words, if the key is there. */
+static int
+get_word(struct load *l, const char *path, const char *text, const char *const words[2],
+		uint8_t *value)
+{
+	return get_choice(l, path, text, words, 2, value);
 }
 
 /* An address without port, if the key is there. */
@@ -531,6 +545,23 @@ load_policies(struct load *l, const char *item, const struct text_listener *t,
 	return ret;
 }
 
+/* What carries MQTT there, and what comes before it. */
+static int
+load_layers(struct load *l, const char *item, const struct text_listener *t,
+		struct mqt_listener *new)
+{
+	static const char *const transports[] = { "tcp", "ws" };
+	static const char *const modes[] = { "off", "accept", "require" };
+	char path[64];
+	int ret;
+
+	static_assert(MQT_TRANSPORT_WS == 1 && MQT_PROXY_REQUIRE == 2, "words are in this order");
+	snprintf(path, sizeof(path), "%s.transport", item);
+	ret = get_word(l, path, t->transport, transports, &new->transport);
+	snprintf(path, sizeof(path), "%s.proxy", item);
+	return ret == 0 ? get_choice(l, path, t->proxy, modes, 3, &new->proxy) : ret;
+}
+
 static int
 load_listener(struct load *l, const char *item, const struct text_listener *t,
 		const struct mqt_listener *defaults, struct mqt_listener *new)
@@ -545,6 +576,8 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 	*new = (struct mqt_listener){
 		.on_failure = defaults->on_failure,
 		.midstream = defaults->midstream,
+		.transport = defaults->transport,
+		.proxy = defaults->proxy,
 		.policy = defaults->policy,
 		.will = defaults->will,
 		.bind_username = defaults->bind_username,
@@ -565,6 +598,8 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 	if (!ret)
 		ret = get_word(l, PATH("midstream"), t->midstream, midstreams, &new->midstream);
 #undef PATH
+	if (ret == 0)
+		ret = load_layers(l, item, t, new);
 	return ret == 0 ? load_policies(l, item, t, new) : ret;
 }
 

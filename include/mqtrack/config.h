@@ -44,6 +44,13 @@ enum mqt_will_policy {
 	MQT_WILL_SUPPRESS, /* the broker is told DISCONNECT 0x00 where that can be said */
 };
 
+/** Whether a listener's connections begin with a PROXY header. */
+enum mqt_proxy_mode {
+	MQT_PROXY_OFF,
+	MQT_PROXY_ACCEPT,  /* it may be there */
+	MQT_PROXY_REQUIRE, /* a connection without is reset */
+};
+
 enum mqt_poll_mode {
 	MQT_POLL_ADAPTIVE, /* back off when idle: spin, pause, sleeps that grow */
 	MQT_POLL_BUSY,
@@ -58,6 +65,8 @@ struct mqt_listener {
 	uint8_t midstream;           /* enum mqt_midstream */
 	uint8_t policy;              /* enum mqt_policy */
 	uint8_t will;                /* enum mqt_will_policy */
+	uint8_t transport;           /* enum mqt_transport, info.h */
+	uint8_t proxy;               /* enum mqt_proxy_mode */
 	bool bind_username; /* a client id belongs to the user name it was first seen with */
 	uint32_t session_expiry_v3_sec; /* of 3.x clients without clean session */
 };

@@ -60,6 +60,15 @@
 	X(OPAQUE_URGENT, "of these: urgent data, which the broker reads beside the stream")        \
 	X(OPAQUE_AMBIGUOUS, "of these: a CONNECT that may not be the one the broker has")          \
 	X(OPAQUE_SIMULTANEOUS, "of these: both ends opened the flow at once")                      \
+	X(OPAQUE_WS_UPGRADE, "of these: no WebSocket asked for or granted")                        \
+	X(OPAQUE_WS_SUBPROTOCOL, "of these: WebSocket of another subprotocol than MQTT")           \
+	X(OPAQUE_WS_EXTENSION, "of these: WebSocket with an extension, as permessage-deflate")     \
+	X(OPAQUE_WS_FRAME, "of these: malformed WebSocket frames, or a client's without mask")     \
+	X(OPAQUE_PROXY, "of these: malformed PROXY header that was not required")                  \
+	X(PROXY_HEADERS, "PROXY headers read")                                                     \
+	X(PROXY_LOCAL, "of these: the proxy's own connection, a health check")                     \
+	X(PROXY_MISSING, "connections reset: no PROXY header where it is required")                \
+	X(PROXY_MALFORMED, "connections reset: malformed PROXY header where it is required")       \
 	X(UNTRACKED_POSSIBLE_DUPLICATE, "CONNACKs passed without uniqueness")                      \
 	X(PARKED, "segments parked")                                                               \
 	X(PARKED_DROPPED_FLOW, "segments dropped over the flow's parking limit")                   \
@@ -86,6 +95,7 @@
 	X(STEPDOWN_NOPROC, "stepdowns that found the flow gone")                                   \
 	X(KILLED_SEEN, "killed channels found by their owner")                                     \
 	X(INJECTED_DISCONNECT, "DISCONNECT packets injected")                                      \
+	X(INJECTED_WS_CLOSE, "WebSocket Close frames injected")                                    \
 	X(INJECTED_CONNACK, "refusing CONNACKs injected")                                          \
 	X(INJECTED_FIN, "FINs injected")                                                           \
 	X(INJECTED_RST, "RSTs injected")                                                           \

@@ -19,6 +19,7 @@
 
 enum mqt_transport {
 	MQT_TRANSPORT_TCP,
+	MQT_TRANSPORT_WS, /* WebSocket */
 	MQT_N_TRANSPORTS,
 };
 
@@ -35,18 +36,20 @@ enum mqt_info_flag {
 
 struct mqt_info {
 	struct mqt_digest digest;
-	struct mqt_endpoint peer; /* the client */
+	struct mqt_endpoint peer; /* the client, as its proxy says where there is one */
+	struct mqt_endpoint via;  /* the proxy: the client's end of the flow; version 0: none */
 	struct mqt_endpoint broker;
 	uint32_t expiry_sec;    /* session expiry, CONNACK's override applied */
 	uint16_t flags;         /* enum mqt_info_flag */
 	uint16_t keepalive_sec; /* CONNACK's override applied; 0: off */
 	uint16_t clientid_len;
 	uint16_t username_len;
-	uint16_t listener; /* index in the configuration */
-	uint16_t domain;   /* index in the configuration */
-	uint8_t proto_ver; /* 3: 3.1, 4: 3.1.1, 5: 5.0 */
-	uint8_t transport; /* enum mqt_transport */
-	uint8_t data[];    /* client id, then user name; raw bytes, not terminated */
+	uint16_t cert_cn_len; /* 0: not told */
+	uint16_t listener;    /* index in the configuration */
+	uint16_t domain;      /* index in the configuration */
+	uint8_t proto_ver;    /* 3: 3.1, 4: 3.1.1, 5: 5.0 */
+	uint8_t transport;    /* enum mqt_transport */
+	uint8_t data[];       /* client id, user name, CN; raw bytes, not terminated */
 };
 
 static inline const uint8_t *
@@ -59,6 +62,13 @@ static inline const uint8_t *
 mqt_info_username(const struct mqt_info *info)
 {
 	return info->data + info->clientid_len;
+}
+
+/** Common name of the client's certificate, as its proxy told it. */
+static inline const uint8_t *
+mqt_info_cert_cn(const struct mqt_info *info)
+{
+	return info->data + info->clientid_len + info->username_len;
 }
 
 #endif

@@ -5,6 +5,8 @@
  */
 #include "mqtrack/config.h"
 
+#include "mqtrack/info.h"
+
 #include <string.h>
 
 void
@@ -22,6 +24,8 @@ mqt_config_init(struct mqt_config *cfg)
 				.address = { .port = 1883 },
 				.on_failure = MQT_FAIL_OPEN,
 				.midstream = MQT_MIDSTREAM_PASS,
+				.transport = MQT_TRANSPORT_TCP,
+				.proxy = MQT_PROXY_OFF,
 				.policy = MQT_POLICY_NEWEST_WINS,
 				.will = MQT_WILL_PUBLISH,
 				.session_expiry_v3_sec = 7200,

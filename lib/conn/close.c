@@ -127,7 +127,7 @@ send_rst(struct mqt_conns *cs, const struct conn *c, enum side to, uint32_t seq)
 
 /* The MQTT packet that was injected in the name of @p from. @return its length. */
 static size_t
-injected_packet(const struct conn *c, enum side from, uint8_t buf[INJECT_CAP])
+mqtt_packet(const struct conn *c, enum side from, uint8_t buf[INJECT_CAP])
 {
 	struct mqt_mqtt_connack connack = { .code = c->inj_code[from] };
 
@@ -139,6 +139,17 @@ injected_packet(const struct conn *c, enum side from, uint8_t buf[INJECT_CAP])
 	default:
 		return 0;
 	}
+}
+
+/* The same as its transport carries it. */
+static size_t
+injected_packet(const struct conn *c, enum side from, uint8_t buf[INJECT_CAP])
+{
+	uint8_t packet[INJECT_CAP];
+
+	if (!(c->flags & CONN_WS))
+		return mqtt_packet(c, from, buf);
+	return ws_inject(c, from, packet, mqtt_packet(c, from, packet), buf, INJECT_CAP);
 }
 
 /* Behind the last number that was sent in the name of @p from, its FIN included. */
@@ -168,9 +179,12 @@ inject(struct mqt_conns *cs, const struct conn *c, enum side to) MQT_REQUIRES(mq
 		return;
 	}
 	len = injected_packet(c, opposite(to), buf);
-	count(cs,
-			from->injected == INJECT_CONNACK ? MQT_W_INJECTED_CONNACK
-							 : MQT_W_INJECTED_DISCONNECT);
+	if (from->injected == INJECT_CONNACK)
+		count(cs, MQT_W_INJECTED_CONNACK);
+	else if (from->injected == INJECT_DISCONNECT)
+		count(cs, MQT_W_INJECTED_DISCONNECT);
+	if (c->flags & CONN_WS && to == CLIENT)
+		count(cs, MQT_W_INJECTED_WS_CLOSE);
 	count(cs, MQT_W_INJECTED_FIN);
 	send_segment(cs, c, to, MQT_TCP_FIN | MQT_TCP_PSH | MQT_TCP_ACK, from->end, buf, len);
 }
@@ -187,36 +201,51 @@ has_room(const struct conn *c, enum side from)
 			mqt_seq_cmp(s->end + INJECT_CAP, peer->edge) <= 0;
 }
 
-/* Whether an MQTT packet may follow in the name of @p from. */
+/* Whether all that came in the name of @p from is known, and something may follow it. */
 static bool
-can_speak(const struct conn *c, enum side from)
+is_known(const struct conn *c, enum side from)
 {
 	const struct stream *s = &c->stream[from];
 
-	return !(s->flags & (STREAM_LOST | STREAM_DISCONNECT)) && s->held == NO_INDEX &&
-			s->next == s->end && mqt_mqtt_cursor_at_boundary(&s->tap.cursor) &&
+	return !(s->flags & STREAM_LOST) && s->held == NO_INDEX && s->next == s->end &&
 			has_room(c, from);
+}
+
+/* Whether an MQTT packet may follow in the name of @p from. */
+static bool
+can_speak(const struct mqt_conns *cs, const struct conn *c, enum side from)
+{
+	const struct stream *s = &c->stream[from];
+
+	return is_known(c, from) && !(s->flags & STREAM_DISCONNECT) &&
+			mqt_mqtt_cursor_at_boundary(&s->tap.cursor) &&
+			(!(c->flags & CONN_WS) || ws_can_speak(cs, c, from, true));
 }
 
 /* The DISCONNECT of the client, so that the broker publishes no will. @return false: RST. */
 static bool
-speak_for_client(struct conn *c)
+speak_for_client(const struct mqt_conns *cs, struct conn *c)
 {
-	if (!can_speak(c, CLIENT))
+	if (!can_speak(cs, c, CLIENT))
 		return false;
 	c->stream[CLIENT].injected = INJECT_DISCONNECT;
 	c->inj_code[CLIENT] = MQT_MQTT_RC_SUCCESS;
 	return true;
 }
 
-/* The DISCONNECT of the broker, which 3.x does not know. */
+/* The DISCONNECT of the broker, which 3.x does not know, or a Close where that is known. */
 static void
-speak_for_broker(struct conn *c, uint8_t code)
+speak_for_broker(const struct mqt_conns *cs, struct conn *c, uint8_t code)
 {
-	if (c->version != 5 || !can_speak(c, BROKER))
-		return;
-	c->stream[BROKER].injected = INJECT_DISCONNECT;
-	c->inj_code[BROKER] = code;
+	struct stream *s = &c->stream[BROKER];
+
+	if (c->version == 5 && can_speak(cs, c, BROKER)) {
+		s->injected = INJECT_DISCONNECT;
+		c->inj_code[BROKER] = code;
+	} else if (c->flags & CONN_WS && is_known(c, BROKER) &&
+			ws_can_speak(cs, c, BROKER, false)) {
+		s->injected = INJECT_CLOSE;
+	}
 }
 
 static void
@@ -224,23 +253,23 @@ choose_stepdown(struct mqt_conns *cs, struct conn *c, uint8_t code)
 {
 	bool suppress = cs->config->listeners[c->listener].will == MQT_WILL_SUPPRESS;
 
-	speak_for_broker(c, code);
-	if (suppress && speak_for_client(c) && c->flags & CONN_WILL)
+	speak_for_broker(cs, c, code);
+	if (suppress && speak_for_client(cs, c) && c->flags & CONN_WILL)
 		count(cs, MQT_W_WILL_SUPPRESSED);
 }
 
 static void
-choose_refusal(struct conn *c, uint8_t v5_code, uint8_t v3_code)
+choose_refusal(const struct mqt_conns *cs, struct conn *c, uint8_t v5_code, uint8_t v3_code)
 {
 	struct stream *broker = &c->stream[BROKER];
 
 	if (!(c->flags & CONN_HANDSHAKE))
 		return;
-	if (broker->end == c->hs->reply_begin && has_room(c, BROKER)) {
+	if (broker->end == c->hs->reply_begin && !c->hs->reply_continues && has_room(c, BROKER)) {
 		broker->injected = INJECT_CONNACK;
 		c->inj_code[BROKER] = c->version == 5 ? v5_code : v3_code;
 	}
-	speak_for_client(c);
+	speak_for_client(cs, c);
 }
 
 static void
@@ -257,16 +286,16 @@ choose(struct mqt_conns *cs, struct conn *c, enum close_how how)
 		choose_stepdown(cs, c, MQT_MQTT_RC_TAKEN_OVER);
 		break;
 	case CLOSE_KEEPALIVE:
-		speak_for_broker(c, MQT_MQTT_RC_KEEPALIVE);
+		speak_for_broker(cs, c, MQT_MQTT_RC_KEEPALIVE);
 		break;
 	case CLOSE_REFUSE:
-		choose_refusal(c, MQT_MQTT_RC_SERVER_BUSY, V3_UNAVAILABLE);
+		choose_refusal(cs, c, MQT_MQTT_RC_SERVER_BUSY, V3_UNAVAILABLE);
 		break;
 	case CLOSE_REFUSE_POLICY:
-		choose_refusal(c, MQT_MQTT_RC_QUOTA, V3_UNAVAILABLE);
+		choose_refusal(cs, c, MQT_MQTT_RC_QUOTA, V3_UNAVAILABLE);
 		break;
 	case CLOSE_REFUSE_USERNAME:
-		choose_refusal(c, MQT_MQTT_RC_NOT_AUTHORIZED, V3_NOT_AUTHORIZED);
+		choose_refusal(cs, c, MQT_MQTT_RC_NOT_AUTHORIZED, V3_NOT_AUTHORIZED);
 		break;
 	}
 }
@@ -324,11 +353,14 @@ answer_rst(struct mqt_conns *cs, struct conn *c, enum side to, const struct mqt_
 
 /* A segment from an end that got a FIN. */
 static void
-answer_fin(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_pkt *v)
-		MQT_REQUIRES(mqt_role_worker)
+answer_fin(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf *m,
+		const struct mqt_pkt *v) MQT_REQUIRES(mqt_role_worker)
 {
 	struct stream *peer = &c->stream[side], *from = &c->stream[opposite(side)];
 
+	if (c->flags & CONN_WS && side == CLIENT && v->seq == peer->next &&
+			ws_is_close_answer(m, v))
+		peer->next += v->payload_len;
 	if (v->payload_len > 0 && mqt_seq_cmp(v->seq + v->payload_len, peer->next) > 0) {
 		from->injected = INJECT_RST;
 		answer_rst(cs, c, side, v);
@@ -366,7 +398,7 @@ close_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct m
 	} else if (from->injected == INJECT_RST) {
 		answer_rst(cs, c, side, v);
 	} else {
-		answer_fin(cs, c, side, v);
+		answer_fin(cs, c, side, p->m, v);
 	}
 	rte_pktmbuf_free(p->m);
 }

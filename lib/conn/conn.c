@@ -283,6 +283,7 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 		c->l2_len[side] = e->l2_len[side];
 		memcpy(c->l2[side], e->l2[side], CONN_L2_MAX);
 	}
+	ws_begin(cs, c);
 	conn_set_state(cs, c, MQT_CONN_EMBRYONIC);
 	count(cs, MQT_W_CONNECTIONS);
 	conn_arm(cs, c, cs->config->limits.handshake_ms * MQT_NS_PER_MS);
@@ -702,7 +703,7 @@ mqt_conns_create(const struct mqt_conns_params *p)
 	atomic_store_explicit(&cs->gauges.state[MQT_CONN_FREE], cs->n_slots, memory_order_relaxed);
 	cs->free = cs->quiet = (struct fifo){ NO_INDEX, NO_INDEX };
 	if (slots_create(cs) || hold_init(cs, default_holds(p, n_workers)) || embryo_init(cs) ||
-			handshake_init(cs))
+			handshake_init(cs) || ws_init(cs))
 		goto err;
 	cs->wheel = mqt_wheel_create(TICK_NS, cs->now_ns);
 	if (!cs->wheel || tables_create(cs, p))
@@ -737,6 +738,7 @@ mqt_conns_destroy(struct mqt_conns *cs)
 		return;
 	if (cs->slots)
 		drop_all_owned(cs);
+	ws_fini(cs);
 	handshake_fini(cs);
 	embryo_fini(cs);
 	hold_fini(cs);

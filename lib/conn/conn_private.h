@@ -7,6 +7,7 @@
 #include "mqtrack/mqtt.h"
 #include "mqtrack/session.h"
 #include "mqtrack/wheel.h"
+#include "mqtrack/ws.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -22,6 +23,8 @@
  *   reorder.c    segments behind a gap
  *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
  *   handshake.c  CONNECT and CONNACK, opening a channel, parking (R11)
+ *   layers.c     what comes before CONNECT: PROXY header, request for a WebSocket
+ *   ws.c         WebSocket frames between TCP and MQTT
  *   session.c    the session of a flow: fed by its taps, inherited, handed over
  *   anomaly.c    what a peer of MQTT may not say
  *   silence.c    keepalive, and flows on which nobody speaks any more
@@ -65,6 +68,7 @@ enum injection {
 	INJECT_RST,
 	INJECT_DISCONNECT, /* and FIN */
 	INJECT_CONNACK,    /* a refusal, and FIN */
+	INJECT_CLOSE,      /* of a WebSocket, and FIN */
 };
 
 /** One direction, named by its sender. */
@@ -98,19 +102,37 @@ enum conn_flag {
 	CONN_DONE_BROKER = 1u << 11,
 	CONN_WILL = 1u << 12,      /* CONNECT had a will */
 	CONN_HANDSHAKE = 1u << 13, /* hs is there */
+	CONN_WS = 1u << 14,        /* in WebSocket frames */
+};
+
+/** What the next byte of a direction belongs to, before GRANT. */
+enum layer {
+	LAYER_MQTT = 0,
+	LAYER_PROXY,  /* the header of a proxy; client only */
+	LAYER_HTTP,   /* request for a WebSocket, or the answer to it */
+	LAYER_FRAMES, /* of a WebSocket, with MQTT in them */
 };
 
 /** Where a handshake stands; from a bounded pool, free once CONNECTED and CONNECT acknowledged. */
 struct handshake {
-	uint8_t *connect; /* the client's bytes up to the end of CONNECT */
-	uint8_t *reply;   /* the broker's bytes from the begin of its unfinished packet */
+	uint8_t *connect; /* the client's MQTT up to the end of CONNECT */
+	uint8_t *reply; /* the broker's MQTT from the begin of its unfinished packet, or its head */
+	uint8_t *raw;   /* keeps_raw: the client's bytes as they came */
 	uint32_t connect_len, connect_cap;
 	uint32_t connect_tried; /* length at the last attempt to parse */
 	uint32_t reply_len, reply_cap;
-	uint32_t reply_begin; /* sequence number of reply[0] */
+	uint32_t reply_begin; /* sequence number of reply[0], or of the frame that it lies in */
 	uint32_t reply_skip;  /* bytes of an AUTH still to come */
-	uint32_t base;        /* sequence number of connect[0] */
-	uint8_t *early;       /* packets that came before GRANT, see session.c */
+	uint32_t base;        /* sequence number of the client's first byte */
+	uint32_t raw_len, raw_cap;
+	uint32_t behind;            /* the last of them that the MQTT in hand does not reach */
+	uint32_t proxy_len;         /* of the PROXY header; 0: none (yet) */
+	uint32_t frame_begin;       /* sequence number of the broker's current frame */
+	struct mqt_ws_scan scan[2]; /* of the HTTP heads */
+	uint8_t layer[2];           /* enum layer */
+	bool keeps_raw;             /* connect is not what came */
+	bool reply_continues;       /* reply began in a continuation frame */
+	uint8_t *early;             /* packets that came before GRANT, see session.c */
 	uint32_t early_len, early_cap;
 	struct mqt_session *session; /* as long as CONNECT is kept, see struct conn */
 	uint32_t link;               /* next free */
@@ -232,6 +254,7 @@ struct mqt_conns {
 	uint32_t n_embryos, n_buckets, max_syn_data;
 	uint32_t *buckets;
 	uint32_t *forgot_ms; /* a bucket: when it last forgot a handshake; 0: never */
+	struct ws *ws;       /* by slot; NULL: no listener has it */
 
 	/* owner only */
 	uint64_t now_ns;
@@ -439,7 +462,7 @@ void tcp_take_and_forward(struct mqt_conns *cs, struct conn *c, enum side side, 
 		const struct mqt_pkt *v, uint16_t port, bool forwarded) WORKER_ROLE;
 
 /** Skips bytes inside a body that is being skipped, unseen. @return false: they are not. */
-bool tcp_skip(struct conn *c, enum side side, uint32_t to);
+bool tcp_skip(struct mqt_conns *cs, struct conn *c, enum side side, uint32_t to);
 
 /** A FIN has come in order and has been forwarded. */
 void tcp_fin(struct mqt_conns *cs, struct conn *c, enum side side) WORKER_ROLE;
@@ -447,6 +470,13 @@ void tcp_fin(struct mqt_conns *cs, struct conn *c, enum side side) WORKER_ROLE;
 /** Follows bytes that come next in the stream. */
 void tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
 		uint32_t len) WORKER_ROLE;
+
+/** Follows bytes of MQTT, whatever carried them. */
+void tcp_take_mqtt(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
+		uint32_t len) WORKER_ROLE;
+
+/** What was being collected is given up, and the session stays as last known. */
+void tcp_stop_following(struct stream *s);
 
 /** An RST: passes, and ends the flow where the receiver can take it. Ownership: taken. */
 void tcp_rst(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
@@ -492,6 +522,16 @@ bool handshake_append(uint8_t **buf, uint32_t *len, uint32_t *cap, const void *d
 bool handshake_begin(struct mqt_conns *cs, struct conn *c);
 void handshake_end(struct mqt_conns *cs, struct conn *c);
 
+/** What the broker's bytes so far mean. */
+enum reply {
+	REPLY_PASSES, /* no CONNACK in them */
+	REPLY_WAITS,  /* a part of one */
+	REPLY_DONE,   /* the connection has another state */
+};
+
+/** Judges the broker's MQTT that has come. */
+enum reply handshake_reply(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
 /** A segment in EMBRYONIC, CONNECTING or OPENING. */
 void handshake_input(struct mqt_conns *cs, struct conn *c, enum side side,
 		const struct mqt_packet *p) WORKER_ROLE;
@@ -517,6 +557,65 @@ void handshake_unadmitted(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /** The wait for GRANT has taken too long (R7). */
 void handshake_opening_timeout(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/* --- layers.c ---------------------------------------------------------------------------------- */
+
+struct mqt_proxy;
+
+/** A handshake begins: which layers its listener has. */
+void layers_begin(struct mqt_conns *cs, struct conn *c);
+
+/**
+ * Bytes of the client, in order, in EMBRYONIC, where keeps_raw.
+ * @return how many of them come before MQTT or its frames; all, where it is not followed any more.
+ */
+uint32_t layers_client_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *data,
+		uint32_t len) WORKER_ROLE;
+
+/** What the proxy said; zeroed where it said nothing. Points into hs->raw. */
+void layers_proxy(const struct handshake *hs, struct mqt_proxy *proxy);
+
+/** Follows an HTTP head. @param used bytes of it. @param complete whether they complete it. */
+enum mqt_ws_error layers_head(struct handshake *hs, enum side side, const uint8_t *data,
+		uint32_t len, uint32_t *used, bool *complete);
+
+/** The counter that names the error. */
+enum mqt_worker_counter layers_ws_error(enum mqt_ws_error error);
+
+/* --- ws.c -------------------------------------------------------------------------------------- */
+
+int ws_init(struct mqt_conns *cs);
+void ws_fini(struct mqt_conns *cs);
+
+/** A new connection: CONN_WS where its listener's transport is that. */
+void ws_begin(struct mqt_conns *cs, struct conn *c);
+
+/** Follows frames that come next in the stream. */
+void ws_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
+		uint32_t len) WORKER_ROLE;
+
+/** Skips bytes unseen. @return false: not possible, nothing has changed. */
+bool ws_skip(struct mqt_conns *cs, struct conn *c, enum side side, uint32_t n);
+
+/**
+ * Reads what the broker sends before GRANT, up to the end of CONNACK; moves its stream's next.
+ * @return false: the connection has another state.
+ */
+bool ws_reply_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *data,
+		uint32_t len) WORKER_ROLE;
+
+/** What has been read so means. */
+enum reply ws_reply(const struct mqt_conns *cs, const struct conn *c);
+
+/** Whether a frame may follow in the name of @p from. @param message one of a message of its own. */
+bool ws_can_speak(const struct mqt_conns *cs, const struct conn *c, enum side from, bool message);
+
+/** What to inject: an MQTT packet (len 0: none), framed; towards the client Close behind it. */
+size_t ws_inject(const struct conn *c, enum side from, const uint8_t *packet, size_t len,
+		uint8_t *buf, size_t cap);
+
+/** Whether a segment is nothing but the client's answer to a Close. */
+bool ws_is_close_answer(const struct rte_mbuf *m, const struct mqt_pkt *v);
 
 /* --- close.c ----------------------------------------------------------------------------------- */
 

@@ -22,6 +22,7 @@
  * Sources: MQTT 3.1.1 and 5.0 §3.1, §3.2, §4.12; DESIGN.md R7, R11, R12, I10, I12.
  */
 #include "conn_private.h"
+#include "mqtrack/proxy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,7 @@ handshake_begin(struct mqt_conns *cs, struct conn *c)
 	c->hs = &cs->handshakes[index];
 	*c->hs = (struct handshake){ .base = c->isn + 1 };
 	c->flags |= CONN_HANDSHAKE;
+	layers_begin(cs, c);
 	return true;
 }
 
@@ -75,7 +77,8 @@ handshake_end(struct mqt_conns *cs, struct conn *c)
 	free(hs->connect);
 	free(hs->reply);
 	free(hs->early);
-	hs->connect = hs->reply = hs->early = NULL;
+	free(hs->raw);
+	hs->connect = hs->reply = hs->early = hs->raw = NULL;
 	hs->link = cs->free_handshake;
 	cs->free_handshake = (uint32_t)(hs - cs->handshakes);
 }
@@ -167,9 +170,19 @@ handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *dat
 		c->version = connect.version;
 		count(cs, MQT_W_CONNECT);
 		mqt_slot_count(&c->slot, MQT_RECV_PKT, 1);
+		if (hs->keeps_raw) /* up to the end of CONNECT */
+			hs->raw_len -= len - used + hs->behind;
 		conn_set_state(cs, c, MQT_CONN_CONNECTING);
 	}
 	return used;
+}
+
+/* The client's bytes that are kept, as they came. @return NULL where there are none. */
+static const uint8_t *
+kept_bytes(const struct handshake *hs, uint32_t *len)
+{
+	*len = hs->keeps_raw ? hs->raw_len : hs->connect_len;
+	return hs->keeps_raw ? hs->raw : hs->connect;
 }
 
 /* Whether one of two segments says that the stream ends where the other has bytes. */
@@ -177,12 +190,13 @@ static bool
 fin_conflict(const struct conn *c, const struct mqt_pkt *v)
 {
 	const struct stream *s = &c->stream[CLIENT];
-	uint32_t end = v->seq + v->payload_len, connect_end = c->hs->base + c->hs->connect_len;
+	uint32_t end = v->seq + v->payload_len, n_kept;
 
+	kept_bytes(c->hs, &n_kept);
 	if (v->payload_len > 0 && (s->flags & (STREAM_FIN | STREAM_LOST)) == STREAM_FIN &&
 			mqt_seq_cmp(end, s->next) >= 0)
 		return true;
-	return v->tcp_flags & MQT_TCP_FIN && mqt_seq_cmp(end, connect_end) < 0 &&
+	return v->tcp_flags & MQT_TCP_FIN && mqt_seq_cmp(end, c->hs->base + n_kept) < 0 &&
 			mqt_seq_cmp(end, c->stream[BROKER].ack) >= 0;
 }
 
@@ -190,24 +204,26 @@ bool
 handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v)
 {
 	const struct handshake *hs = c->hs;
-	uint32_t at, end;
+	const uint8_t *kept;
+	uint32_t at, end, n_kept;
 
 	if (!(c->flags & CONN_HANDSHAKE))
 		return false;
 	if (fin_conflict(c, v))
 		return true;
+	kept = kept_bytes(hs, &n_kept);
 	at = mqt_seq_cmp(v->seq, hs->base) > 0 ? v->seq : hs->base;
 	if (mqt_seq_cmp(c->stream[BROKER].ack, at) > 0)
 		at = c->stream[BROKER].ack; /* what the broker has it does not take again */
 	end = v->seq + v->payload_len;
-	if (mqt_seq_cmp(end, hs->base + hs->connect_len) > 0)
-		end = hs->base + hs->connect_len;
+	if (mqt_seq_cmp(end, hs->base + n_kept) > 0)
+		end = hs->base + n_kept;
 	while (mqt_seq_cmp(at, end) < 0) {
 		uint32_t len;
 		const uint8_t *data = mqt_pkt_payload_at(m, v, at - v->seq, &len);
 
 		len = RTE_MIN(len, end - at);
-		if (len == 0 || memcmp(data, hs->connect + (at - hs->base), len) != 0)
+		if (len == 0 || memcmp(data, kept + (at - hs->base), len) != 0)
 			return true;
 		at += len;
 	}
@@ -217,11 +233,12 @@ handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct 
 void
 handshake_acknowledged(struct mqt_conns *cs, struct conn *c)
 {
-	const struct handshake *hs = c->hs;
+	uint32_t n_kept;
 
 	if (c->state < MQT_CONN_CONNECTED)
 		return;
-	if (mqt_seq_cmp(c->stream[BROKER].ack, hs->base + hs->connect_len) >= 0)
+	kept_bytes(c->hs, &n_kept);
+	if (mqt_seq_cmp(c->stream[BROKER].ack, c->hs->base + n_kept) >= 0)
 		handshake_end(cs, c);
 }
 
@@ -264,6 +281,7 @@ static struct mqt_info *
 info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_connack *connack)
 {
 	struct mqt_mqtt_connect connect;
+	struct mqt_proxy proxy;
 	struct mqt_bytes id;
 	struct mqt_info *info;
 
@@ -271,24 +289,33 @@ info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_co
 			MQT_PARSE_OK)
 		return NULL;
 	id = connect.clientid.len ? connect.clientid : connack->assigned_clientid;
-	info = calloc(1, sizeof(*info) + id.len + connect.username.len);
+	layers_proxy(c->hs, &proxy);
+	info = calloc(1, sizeof(*info) + id.len + connect.username.len + proxy.cert_cn.len);
 	if (!info)
 		return NULL;
 	conn_endpoints(c, &info->peer, &info->broker);
+	if (proxy.src.version) {
+		info->via = info->peer;
+		info->peer = proxy.src;
+	}
 	info->flags = info_flags(&connect, connack);
 	info->expiry_sec = connack->has_expiry ? connack->expiry_sec : connect.expiry_sec;
 	info->keepalive_sec =
 			connack->has_keepalive ? connack->keepalive_sec : connect.keepalive_sec;
 	info->clientid_len = (uint16_t)id.len;
 	info->username_len = (uint16_t)connect.username.len;
+	info->cert_cn_len = (uint16_t)proxy.cert_cn.len;
 	info->listener = c->listener;
 	info->domain = cs->config->listeners[c->listener].domain;
 	info->proto_ver = connect.version;
-	info->transport = MQT_TRANSPORT_TCP;
+	info->transport = cs->config->listeners[c->listener].transport;
 	if (id.len)
 		memcpy(info->data, id.ptr, id.len);
 	if (connect.username.len)
 		memcpy(info->data + id.len, connect.username.ptr, connect.username.len);
+	if (proxy.cert_cn.len)
+		memcpy(info->data + id.len + connect.username.len, proxy.cert_cn.ptr,
+				proxy.cert_cn.len);
 	info->digest = client_digest(cs, c, info);
 	return info;
 }
@@ -332,20 +359,15 @@ channel_open(struct mqt_conns *cs, struct conn *c, struct mqt_info *info)
 	conn_arm(cs, c, cs->config->limits.opening_ms * MQT_NS_PER_MS);
 }
 
-/* What the broker's bytes so far mean. */
-enum reply {
-	REPLY_PASSES, /* no CONNACK in them */
-	REPLY_WAITS,  /* a part of one */
-	REPLY_DONE,   /* the connection has another state */
-};
-
 static enum reply
 connack_success(struct mqt_conns *cs, struct conn *c, const struct mqt_mqtt_connack *connack)
 		MQT_REQUIRES(mqt_role_worker)
 {
 	struct mqt_info *info;
+	uint32_t n_kept;
 
-	if (mqt_seq_cmp(c->stream[BROKER].ack, c->hs->base + c->hs->connect_len) < 0) {
+	kept_bytes(c->hs, &n_kept);
+	if (mqt_seq_cmp(c->stream[BROKER].ack, c->hs->base + n_kept) < 0) {
 		/* it answers another CONNECT: this one has not arrived */
 		conn_untracked(cs, c, MQT_W_OPAQUE_AMBIGUOUS);
 		return REPLY_DONE;
@@ -355,12 +377,17 @@ connack_success(struct mqt_conns *cs, struct conn *c, const struct mqt_mqtt_conn
 		conn_untracked(cs, c, MQT_W_NO_MEMORY);
 		return REPLY_DONE;
 	}
-	/* what is behind CONNACK is followed when it is released */
-	c->stream[BROKER].next = c->hs->reply_begin + connack->packet_len;
 	mqt_slot_count(&c->slot, MQT_SEND_PKT, 1);
-	mqt_slot_count(&c->slot, MQT_SEND_OCT, connack->packet_len);
-	if (connack->packet_len == c->hs->reply_len)
-		mqt_slot_count(&c->slot, MQT_SEND_CNT, 1);
+	if (c->flags & CONN_WS) { /* which is read no further than this */
+		mqt_slot_count(&c->slot, MQT_SEND_OCT,
+				c->stream[BROKER].next - c->stream[BROKER].end);
+	} else {
+		/* what is behind CONNACK is followed when it is released */
+		c->stream[BROKER].next = c->hs->reply_begin + connack->packet_len;
+		mqt_slot_count(&c->slot, MQT_SEND_OCT, connack->packet_len);
+		if (connack->packet_len == c->hs->reply_len)
+			mqt_slot_count(&c->slot, MQT_SEND_CNT, 1);
+	}
 	channel_open(cs, c, info);
 	return REPLY_DONE;
 }
@@ -400,8 +427,8 @@ reply_consume(struct handshake *hs, uint32_t n)
 	memmove(hs->reply, hs->reply + n, hs->reply_len);
 }
 
-static enum reply
-reply_parse(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+enum reply
+handshake_reply(struct mqt_conns *cs, struct conn *c)
 {
 	struct handshake *hs = c->hs;
 	struct mqt_mqtt_header header;
@@ -436,6 +463,29 @@ reply_parse(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
 	return REPLY_DONE;
 }
 
+/* The same of a WebSocket. */
+static enum reply
+reply_frames(struct mqt_conns *cs, struct conn *c, const struct hold *h)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	uint32_t off = c->stream[BROKER].next - h->view.seq, len;
+
+	while (off < h->view.payload_len) {
+		const uint8_t *data = mqt_pkt_payload_at(h->m, &h->view, off, &len);
+
+		if (len == 0)
+			break;
+		if (!ws_reply_bytes(cs, c, data, len)) {
+			if (c->state == MQT_CONN_OPENING &&
+					c->stream[BROKER].next == seg_end(&h->view))
+				mqt_slot_count(&c->slot, MQT_SEND_CNT, 1);
+			return REPLY_DONE;
+		}
+		off += len;
+	}
+	return ws_reply(cs, c);
+}
+
 /* Reads what is new in a held segment that leaves no gap. */
 static enum reply
 reply_segment(struct mqt_conns *cs, struct conn *c, const struct hold *h)
@@ -445,6 +495,8 @@ reply_segment(struct mqt_conns *cs, struct conn *c, const struct hold *h)
 	struct handshake *hs = c->hs;
 	uint32_t off = s->next - h->view.seq, len;
 
+	if (c->flags & CONN_WS)
+		return reply_frames(cs, c, h);
 	if (hs->reply_len == 0 && hs->reply_skip == 0)
 		hs->reply_begin = s->next;
 	while (off < h->view.payload_len) {
@@ -459,7 +511,7 @@ reply_segment(struct mqt_conns *cs, struct conn *c, const struct hold *h)
 		off += len;
 		s->next += len;
 	}
-	return reply_parse(cs, c);
+	return handshake_reply(cs, c);
 }
 
 /* Lets go what holds no part of a CONNACK. */
@@ -490,14 +542,22 @@ first_unread(const struct mqt_conns *cs, const struct stream *s)
 	return h && mqt_seq_cmp(h->view.seq, s->next) <= 0 ? h : NULL;
 }
 
-/* Reads on in CONNECTING as far as the broker's segments leave no gap. */
+/* Whether the broker's bytes are read: an answer to CONNECT, or to the request for a WebSocket. */
+static bool
+reads_reply(const struct conn *c)
+{
+	return c->state == MQT_CONN_CONNECTING ||
+			(c->state == MQT_CONN_EMBRYONIC && c->flags & CONN_WS);
+}
+
+/* Reads on as far as the broker's segments leave no gap. */
 static void
 read_reply(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
 {
 	struct stream *s = &c->stream[BROKER];
 	const struct hold *h;
 
-	while (c->state == MQT_CONN_CONNECTING && (h = first_unread(cs, s))) {
+	while (reads_reply(c) && (h = first_unread(cs, s))) {
 		bool ends = h->view.tcp_flags & MQT_TCP_FIN;
 		enum reply r = reply_segment(cs, c, h);
 
@@ -709,7 +769,7 @@ broker_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 		conn_forward(cs, c, p->port, p->m); /* a repetition of what has left */
 		return;
 	}
-	if (c->state == MQT_CONN_EMBRYONIC) {
+	if (c->state == MQT_CONN_EMBRYONIC && !reads_reply(c)) {
 		if (v->payload_len > 0) {
 			anomaly(cs, c, BROKER, ANOMALY_BEFORE_CONNECT);
 			conn_untracked(cs, c, MQT_W_OPAQUE_PROTOCOL);
@@ -722,7 +782,7 @@ broker_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 	}
 	if (!park(cs, c, p))
 		return;
-	if (c->state == MQT_CONN_CONNECTING)
+	if (reads_reply(c))
 		read_reply(cs, c);
 	if (c->state == MQT_CONN_OPENING) {
 		enum mqt_reason reason = ended_behind(cs, s);

@@ -94,7 +94,7 @@ reordered(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf 
 		rte_pktmbuf_free(m); /* the copy that waits will do */
 		return;
 	}
-	if (!again && !wait && !(v->tcp_flags & MQT_TCP_FIN) && tcp_skip(c, side, seg_end(v))) {
+	if (!again && !wait && !(v->tcp_flags & MQT_TCP_FIN) && tcp_skip(cs, c, side, seg_end(v))) {
 		tcp_take_and_forward(cs, c, side, m, v, port, false);
 		drain(cs, c, side);
 		return;

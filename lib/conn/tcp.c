@@ -31,9 +31,8 @@
 /* Options of a segment that carries a timestamp and nothing else: NOP NOP TS(10), RFC 7323 A. */
 #define TS_OPTIONS_BE RTE_BE32(0x0101080a)
 
-/* What was being collected is given up, and the session stays as last known. */
-static void
-stop_following(struct stream *s)
+void
+tcp_stop_following(struct stream *s)
 {
 	s->flags |= STREAM_LOST;
 	mqt_mqtt_tap_fini(&s->tap);
@@ -43,7 +42,7 @@ void
 tcp_lose(struct mqt_conns *cs, struct stream *s)
 {
 	hold_drop(cs, s);
-	stop_following(s);
+	tcp_stop_following(s);
 	if (mqt_seq_cmp(s->next, s->end) > 0)
 		s->end = s->next;
 	s->next = s->end;
@@ -55,7 +54,7 @@ tcp_urgent(struct mqt_conns *cs, struct stream *s)
 	if (s->flags & STREAM_LOST)
 		return;
 	count(cs, MQT_W_ANOMALY_URGENT);
-	stop_following(s);
+	tcp_stop_following(s);
 }
 
 uint32_t
@@ -92,13 +91,16 @@ learn_timestamp(struct stream *s, const struct rte_mbuf *m, const struct mqt_pkt
 }
 
 bool
-tcp_skip(struct conn *c, enum side side, uint32_t to)
+tcp_skip(struct mqt_conns *cs, struct conn *c, enum side side, uint32_t to)
 {
 	struct stream *s = &c->stream[side];
+	uint32_t n = to - s->next;
 
-	if (s->flags & STREAM_LOST || !mqt_mqtt_tap_skip(&s->tap, to - s->next))
+	if (s->flags & STREAM_LOST)
 		return false;
-	mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_OCT : MQT_SEND_OCT, to - s->next);
+	if (!(c->flags & CONN_WS ? ws_skip(cs, c, side, n) : mqt_mqtt_tap_skip(&s->tap, n)))
+		return false;
+	mqt_slot_count(&c->slot, side == CLIENT ? MQT_RECV_OCT : MQT_SEND_OCT, n);
 	s->next = to;
 	return true;
 }
@@ -125,7 +127,7 @@ acked_unseen(struct mqt_conns *cs, struct conn *c, enum side acker, uint32_t ack
 		s->end = ack;
 	if (s->flags & STREAM_LOST) {
 		s->next = s->end;
-	} else if (!tcp_skip(c, opposite(acker), ack)) {
+	} else if (!tcp_skip(cs, c, opposite(acker), ack)) {
 		reorder_give_up(cs, c, opposite(acker));
 	}
 	return true;
@@ -189,7 +191,7 @@ note_seen(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 	if (seen->types & 1u << MQT_MQTT_DISCONNECT)
 		s->flags |= STREAM_DISCONNECT;
 	if (unlikely(seen->types & odd) && anomaly_types(cs, c, side, seen->types))
-		stop_following(s);
+		tcp_stop_following(s);
 }
 
 struct report {
@@ -209,7 +211,7 @@ on_packet(void *arg, const struct mqt_mqtt_packet *packet)
 }
 
 void
-tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
+tcp_take_mqtt(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
 		uint32_t len)
 {
 	struct stream *s = &c->stream[side];
@@ -232,8 +234,24 @@ tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8
 	note_seen(cs, c, side, &seen);
 	if (unlikely(!whole) && !(s->flags & STREAM_LOST)) {
 		anomaly_framing(cs, c, side, error);
-		stop_following(s);
+		tcp_stop_following(s);
 	}
+}
+
+void
+tcp_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_t *data,
+		uint32_t len)
+{
+	if (side == CLIENT && c->state == MQT_CONN_EMBRYONIC && c->hs->keeps_raw) {
+		uint32_t n = layers_client_bytes(cs, c, data, len);
+
+		data += n;
+		len -= n;
+	}
+	if (unlikely(c->flags & CONN_WS))
+		ws_take_bytes(cs, c, side, data, len);
+	else
+		tcp_take_mqtt(cs, c, side, data, len);
 }
 
 /* Follows what is new in a segment that leaves no gap. */

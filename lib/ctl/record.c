@@ -98,7 +98,10 @@ ctl_record_state(uint32_t state)
 const char *
 ctl_record_transport(unsigned transport)
 {
-	static const char *const names[] = { [MQT_TRANSPORT_TCP] = "tcp" };
+	static const char *const names[] = {
+		[MQT_TRANSPORT_TCP] = "tcp",
+		[MQT_TRANSPORT_WS] = "ws",
+	};
 
 	_Static_assert(sizeof(names) / sizeof(names[0]) == MQT_N_TRANSPORTS, "a name each");
 	return transport < MQT_N_TRANSPORTS ? names[transport] : NULL;
@@ -119,6 +122,9 @@ set_identity(json_t *obj, const struct mqt_info *info)
 	if (info->flags & MQT_INFO_HAS_USERNAME)
 		err |= ctl_record_set_bytes(
 				obj, "username", mqt_info_username(info), info->username_len);
+	if (info->cert_cn_len > 0)
+		err |= ctl_record_set_bytes(
+				obj, "cert_cn", mqt_info_cert_cn(info), info->cert_cn_len);
 	return err;
 }
 
@@ -148,6 +154,8 @@ set_place(json_t *obj, const struct mqt_config *cfg, const struct mqt_chan *chan
 	err |= json_object_set_new(
 			obj, "ip_address", json_string(mqt_endpoint_format_ip(&info->peer, ip)));
 	err |= json_object_set_new(obj, "port", json_integer(info->peer.port));
+	if (info->via.version)
+		err |= json_object_set_new(obj, "via", ctl_record_endpoint(&info->via));
 	err |= json_object_set_new(obj, "broker", ctl_record_broker(cfg, &info->broker));
 	if (info->listener < cfg->n_listeners)
 		err |= json_object_set_new(

@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "config.h"
+#include "mqtrack/info.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -101,10 +102,12 @@ test_every_key_is_read(void)
 			"  - {name: b, port: 2883, address: 2001:db8::1, domain: green,\n"
 			"     on_failure: closed, midstream: reset, policy: reject-new,\n"
 			"     will: suppress,\n"
-			"     bind_username: true, session_expiry_v3: 4294967295}\n"
+			"     bind_username: true, session_expiry_v3: 4294967295,\n"
+			"     transport: ws, proxy: require}\n"
 			"  - {name: c, port: 3883, address: 192.0.2.7, domain: blue,\n"
 			"     on_failure: open, policy: newest-wins, will: publish,\n"
-			"     bind_username: false, session_expiry_v3: 0}\n"
+			"     bind_username: false, session_expiry_v3: 0,\n"
+			"     transport: tcp, proxy: accept}\n"
 			"brokers:\n"
 			"  - {name: x, address: 192.0.2.1}\n"
 			"  - {name: y, address: 192.0.2.1, port: 1883}\n"
@@ -155,6 +158,12 @@ test_every_key_is_read(void)
 	CHECK_EQ(cfg.listeners[0].will, MQT_WILL_PUBLISH);
 	CHECK(!cfg.listeners[0].bind_username);
 	CHECK_EQ(cfg.listeners[0].session_expiry_v3_sec, 7200);
+	CHECK_EQ(cfg.listeners[0].transport, MQT_TRANSPORT_TCP);
+	CHECK_EQ(cfg.listeners[0].proxy, MQT_PROXY_OFF);
+	CHECK_EQ(cfg.listeners[1].transport, MQT_TRANSPORT_WS);
+	CHECK_EQ(cfg.listeners[1].proxy, MQT_PROXY_REQUIRE);
+	CHECK_EQ(cfg.listeners[2].transport, MQT_TRANSPORT_TCP);
+	CHECK_EQ(cfg.listeners[2].proxy, MQT_PROXY_ACCEPT);
 	CHECK_EQ(cfg.listeners[1].policy, MQT_POLICY_REJECT_NEW);
 	CHECK_EQ(cfg.listeners[1].will, MQT_WILL_SUPPRESS);
 	CHECK(cfg.listeners[1].bind_username);
@@ -265,6 +274,10 @@ static const struct {
 			"'reject-new'" },
 	{ "listener will", PORTS "listeners:\n  - name: a\n    will: ''\n",
 			"4: listeners[0].will: '' is neither 'publish' nor 'suppress'" },
+	{ "listener transport", PORTS "listeners:\n  - name: a\n    transport: wss\n",
+			"4: listeners[0].transport: 'wss' is neither 'tcp' nor 'ws'" },
+	{ "listener proxy", PORTS "listeners:\n  - name: a\n    proxy: on\n",
+			"4: listeners[0].proxy: 'on' is none of 'off', 'accept' and 'require'" },
 	{ "listener binding", PORTS "listeners:\n  - name: a\n    bind_username: yes\n",
 			"4: listeners[0].bind_username: 'yes' is neither 'false' nor 'true'" },
 	{ "listener expiry", PORTS "listeners:\n  - name: a\n    session_expiry_v3: 2h\n",
