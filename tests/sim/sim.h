@@ -12,6 +12,7 @@
  *   tracker.c the tracker under test: ports, workers, manager, clock
  *   fault.c   clock steps, lcores that do not run, floods
  *   contest.c many connections of one client id within the same moment
+ *   storm.c   all leave at once, and somebody comes
  *   check.c   the invariants, looked at after every step; check_*.c: those with a state of their own
  *   world.c   one run: steps, lost segments, quiet points
  *   main.c    options; runs seeds, each in a process of its own
@@ -168,7 +169,7 @@ struct sim_tracker;
 
 struct sim_stats {
 	uint64_t connects, released, kicks, deliveries, drops, reorders, stalls, quiets, sessions,
-			resumed, clock_steps, suspensions, floods, contests;
+			resumed, clock_steps, suspensions, floods, contests, storms;
 };
 
 struct sim_world {
@@ -300,6 +301,13 @@ bool sim_check_alive(const struct sim_flow *f);
 unsigned sim_contest_run(struct sim_world *w, unsigned domain, unsigned clientid);
 /* After that, when nothing moves any more: one of them is left. */
 void sim_contest_check(struct sim_world *w, unsigned domain, unsigned clientid);
+
+/* --- storm.c ----------------------------------------------------------------------------------- */
+
+/* As many as can connect. Returns a flow that is left for the newcomer, NULL: there is none. */
+struct sim_flow *sim_storm_gather(struct sim_world *w);
+/* When they are connected: all leave, the newcomer comes. */
+void sim_storm_break(struct sim_world *w, struct sim_flow *newcomer);
 
 /* --- check_time.c ------------------------------------------------------------------------------ */
 

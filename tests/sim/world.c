@@ -282,6 +282,20 @@ contest(struct sim_world *w)
 	sim_check_quiet(w);
 }
 
+/* At a quiet point. */
+static void
+storm(struct sim_world *w)
+{
+	struct sim_flow *newcomer = sim_storm_gather(w);
+
+	settle(w);
+	if (!newcomer)
+		return;
+	sim_storm_break(w, newcomer);
+	settle(w);
+	sim_check_quiet(w);
+}
+
 /* Every end disappears without a word; the tracker must find that out by itself. */
 static void
 finish(struct sim_world *w)
@@ -307,12 +321,13 @@ print_run(const struct sim_world *w)
 	       " CONNACKs released, %" PRIu64 " kicks, %" PRIu64 " segments, %" PRIu64
 	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " clock steps, %" PRIu64
 	       " suspensions, %" PRIu64 " floods, %" PRIu64 " quiet points, %" PRIu64
-	       " sessions compared, %" PRIu64 " of them resumed, %" PRIu64 " contests: %s\n",
+	       " sessions compared, %" PRIu64 " of them resumed, %" PRIu64 " contests, %" PRIu64
+	       " storms: %s\n",
 			w->seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
 			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
 			w->stats.clock_steps, w->stats.suspensions, w->stats.floods,
 			w->stats.quiets, w->stats.sessions, w->stats.resumed, w->stats.contests,
-			w->failures ? "FAILED" : "ok");
+			w->stats.storms, w->failures ? "FAILED" : "ok");
 }
 
 int
@@ -355,6 +370,7 @@ sim_run(uint64_t seed, const struct sim_options *o)
 			sim_check_quiet(w);
 			for (unsigned i = 0; i < N_CONTESTS; i++)
 				contest(w);
+			storm(w);
 			w->faults = true;
 		}
 	}
