@@ -44,6 +44,7 @@ retain(struct rig *rig, unsigned w, struct rig_open how)
 	return conn;
 }
 
+/* A command and how often it was done; a session that it has taken is the test's. */
 struct cmd {
 	struct mqt_cm_cmd cmd; /* first */
 	unsigned n_done;
@@ -53,6 +54,8 @@ static inline void
 cmd_done(struct mqt_cm_cmd *cmd)
 {
 	((struct cmd *)cmd)->n_done++;
+	if (cmd->taken != MQT_CHAN_NONE)
+		rig_session_got(cmd->session);
 }
 
 #endif

@@ -83,4 +83,13 @@ two_domains(struct tracker *t)
 #name, name                                                                        \
 	}
 
+/* Runs the suites with EAL. Exit status of main. */
+static inline int
+rig_run(CU_SuiteInfo *suites)
+{
+	if (eal_start("ctl") < 0)
+		return 2;
+	return eal_stop(check_run(suites));
+}
+
 #endif

@@ -214,18 +214,19 @@ walk(const struct mqt_maps *maps)
 	return n;
 }
 
+/* Runs the tests with EAL, as a reader. Exit status of main. */
 static inline int
-suite_init(void)
+rig_run(CU_TestInfo *tests)
 {
-	mqt_rcu_register();
-	return 0;
-}
+	CU_SuiteInfo suites[] = { { .pName = "maps", .pTests = tests }, CU_SUITE_INFO_NULL };
+	int status;
 
-static inline int
-suite_fini(void)
-{
+	if (eal_start("maps") < 0)
+		return 2;
+	mqt_rcu_register();
+	status = check_run(suites);
 	mqt_rcu_unregister();
-	return 0;
+	return eal_stop(status);
 }
 
 #endif

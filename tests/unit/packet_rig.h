@@ -259,4 +259,13 @@ frame_make(struct frame *f, const struct spec *s)
 #fn, fn                                                                            \
 	}
 
+/* Runs the suites with EAL. Exit status of main. */
+static inline int
+rig_run(CU_SuiteInfo *suites)
+{
+	if (guards_init() != 0 || eal_start("packet") < 0)
+		return 2;
+	return eal_stop(check_run(suites));
+}
+
 #endif

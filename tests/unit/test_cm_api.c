@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "cm_rig.h"
+#include "cm_session_rig.h"
 
 #include <rte_common.h>
 
@@ -8,31 +8,7 @@
  * command, and each command against every kind of owner.
  */
 
-static const struct rig_params small = { 2, 64, 64, 256 };
-
-/* A client with a session of an hour, in which something has happened. */
-static const struct rig_open first = {
-	.clientid = "a", .resume = true, .expiry_sec = 3600, .session = true
-};
-/* It comes again, and its broker has the session. */
-static const struct rig_open again = {
-	.clientid = "a", .resume = true, .present = true, .expiry_sec = 3600
-};
-
-struct cmd {
-	struct mqt_cm_cmd cmd; /* first */
-	unsigned n_done;
-};
-
 typedef void command_fn(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
-
-static void
-cmd_done(struct mqt_cm_cmd *cmd)
-{
-	((struct cmd *)cmd)->n_done++;
-	if (cmd->taken != MQT_CHAN_NONE)
-		rig_session_got(cmd->session);
-}
 
 static void
 by_client(struct rig *rig, struct cmd *cmd, command_fn *command, const char *clientid)
@@ -47,17 +23,6 @@ by_channel(struct rig *rig, struct cmd *cmd, command_fn *command, mqt_chan_id ch
 {
 	*cmd = (struct cmd){ .cmd = { .chan = chan, .done = cmd_done } };
 	command(rig->cm, &cmd->cmd);
-}
-
-/* Opens, sees it through, ends; what is left is a retained session. */
-static struct rig_conn *
-retain(struct rig *rig, unsigned w, struct rig_open how)
-{
-	struct rig_conn *conn = rig_connect(rig, w, how);
-
-	rig_end(rig, conn);
-	rig_settle(rig);
-	return conn;
 }
 
 /* Registers a channel beside whatever there is, as no OPEN would. */

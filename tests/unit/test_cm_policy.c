@@ -1,21 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "cm_rig.h"
+#include "cm_session_rig.h"
 
 #include <rte_common.h>
 
 /* What keeps a newcomer out: settings and the flap detector. And copies of sessions for readers. */
-
-static const struct rig_params small = { 2, 64, 64, 256 };
-
-static struct rig_conn *
-retain(struct rig *rig, unsigned w, struct rig_open how)
-{
-	struct rig_conn *conn = rig_connect(rig, w, how);
-
-	rig_end(rig, conn);
-	rig_settle(rig);
-	return conn;
-}
 
 /* --- reject-new ------------------------------------------------------------------------------- */
 
@@ -423,17 +411,6 @@ test_more_flapping_ids_than_the_detector_remembers(void)
 }
 
 /* --- inspection --------------------------------------------------------------------------------- */
-
-struct cmd {
-	struct mqt_cm_cmd cmd; /* first */
-	unsigned n_done;
-};
-
-static void
-cmd_done(struct mqt_cm_cmd *cmd)
-{
-	((struct cmd *)cmd)->n_done++;
-}
 
 static struct cmd *
 inspect(struct rig *rig, mqt_chan_id chan)

@@ -2,7 +2,6 @@
 /*
  * Retained sessions at the channel manager: what a newcomer does with what it finds, expiry, limits.
  */
-#include "cm_rig.h"
 #include "cm_session_rig.h"
 
 #include <rte_common.h>

@@ -3,7 +3,6 @@
  * Takeover at the channel manager: its two steps, what owners answer and what they do not, and
  * newcomers that die or are superseded meanwhile.
  */
-#include "cm_rig.h"
 #include "cm_session_rig.h"
 
 #include <rte_common.h>

@@ -271,7 +271,5 @@ static CU_SuiteInfo suites[] = {
 int
 main(void)
 {
-	if (eal_start("ctl") < 0)
-		return 2;
-	return eal_stop(check_run(suites));
+	return rig_run(suites);
 }

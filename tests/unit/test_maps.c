@@ -345,15 +345,8 @@ static CU_TestInfo tests[] = {
 	CU_TEST_INFO_NULL,
 };
 
-static CU_SuiteInfo suites[] = {
-	{ "maps", suite_init, suite_fini, NULL, NULL, tests },
-	CU_SUITE_INFO_NULL,
-};
-
 int
 main(void)
 {
-	if (eal_start("maps") < 0)
-		return 2;
-	return eal_stop(check_run(suites));
+	return rig_run(tests);
 }

@@ -336,7 +336,5 @@ static CU_SuiteInfo suites[] = {
 int
 main(void)
 {
-	if (guards_init() != 0 || eal_start("packet") < 0)
-		return 2;
-	return eal_stop(check_run(suites));
+	return rig_run(suites);
 }

@@ -6,6 +6,7 @@
  */
 
 #include "check.h"
+#include "hex.h"
 #include "mqtrack/proxy.h"
 
 #include <arpa/inet.h>
@@ -157,21 +158,6 @@ test_what_begins_otherwise_is_absent(void)
 }
 
 /* --- version 2 --------------------------------------------------------------------------------- */
-
-static size_t
-hex(uint8_t *out, const char *s)
-{
-	char digits[3] = { 0 };
-	size_t len = 0;
-
-	for (; *s != '\0'; s += *s == ' ' ? 1 : 2) {
-		if (*s == ' ')
-			continue;
-		memcpy(digits, s, 2);
-		out[len++] = (uint8_t)strtoul(digits, NULL, 16);
-	}
-	return len;
-}
 
 #define SIGNATURE "0d0a0d0a000d0a515549540a "
 #define ADDR4     "c0000201 c000020b dc04 075b "

@@ -8,6 +8,7 @@
 
 #include "alloc.h"
 #include "check.h"
+#include "hex.h"
 #include "mqtrack/mqtt.h"
 
 #define MAX_BODY 16
@@ -41,21 +42,6 @@ on_packet(void *arg, const struct mqt_mqtt_packet *packet)
 	for (uint32_t i = 0; i < packet->body.len; i++)
 		ADD("%02x", packet->body.ptr[i]);
 #undef ADD
-}
-
-static size_t
-hex(uint8_t *out, const char *s)
-{
-	char digits[3] = { 0 };
-	size_t len = 0;
-
-	for (; *s != '\0'; s += *s == ' ' ? 1 : 2) {
-		if (*s == ' ')
-			continue;
-		memcpy(digits, s, 2);
-		out[len++] = (uint8_t)strtoul(digits, NULL, 16);
-	}
-	return len;
 }
 
 struct rig {

@@ -7,6 +7,7 @@
  */
 
 #include "check.h"
+#include "hex.h"
 #include "mqtrack/ws.h"
 
 #include <stdlib.h>
@@ -196,21 +197,6 @@ test_what_readers_take_differently_is_no_head(void)
 }
 
 /* --- frames ------------------------------------------------------------------------------------ */
-
-static size_t
-hex(uint8_t *out, const char *s)
-{
-	char digits[3] = { 0 };
-	size_t len = 0;
-
-	for (; *s != '\0'; s += *s == ' ' ? 1 : 2) {
-		if (*s == ' ')
-			continue;
-		memcpy(digits, s, 2);
-		out[len++] = (uint8_t)strtoul(digits, NULL, 16);
-	}
-	return len;
-}
 
 #define KEY1 "01020304"
 
