@@ -159,6 +159,7 @@ const struct print_column print_client_columns[] = {
 	{ .heading = "KEEPALIVE", .key = "keepalive", .right = true },
 	{ .heading = "STATE", .key = "state" },
 	{ .heading = "SINCE", .key = "connected_at" },
+	{ .heading = "UNTIL", .key = "disconnected_at" },
 	{ .heading = "RECV MSG", .key = "recv_msg", .right = true },
 	{ .heading = "SEND MSG", .key = "send_msg", .right = true },
 	{ .heading = "CHANNEL", .key = "channel" },

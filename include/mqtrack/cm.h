@@ -81,9 +81,25 @@ void mqt_cm_slept(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 /* --- the reference's functions, control role -------------------------------------------------- */
 
 /**
+ * Brings a newcomer whose CONNACK is parked, as the message OPEN does: the next turn takes it to its
+ * client id's lock; when all older channels have stepped down or are killed it is registered, with
+ * what it inherits of their sessions (by clean start and session present), and GRANT goes to its
+ * owner; or REFUSE does, with @p info. It never waits. Reference: open_session/3.
+ * @param id of this node, its slot LIVE.
+ * @param stamp_ns arrival of the CONNACK, mono: the newest wins.
+ * @return 0; -EINVAL where @p info is NULL or there is no such slot; -EEXIST where @p id is known
+ * already; -ENOMEM.
+ * Context: control, does not block.
+ * Ownership: @p info is the manager's on success, stays the caller's on failure.
+ */
+int mqt_cm_open(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns)
+		MQT_REQUIRES(mqt_role_control);
+
+/**
  * Registers a channel: all three maps, registry, event `connected`. Its cleanup (the owner's DOWN)
  * is armed by the OPEN that brought it here (I5). Reference: register_channel/3.
- * @return 0; -EEXIST where @p id is registered already; -ENOSPC where the maps are full.
+ * @return 0; -EINVAL where there is no such slot; -EEXIST where @p id is registered already; -ENOSPC
+ * where the maps are full.
  * Ownership: @p info is the manager's on success, stays the caller's on failure.
  */
 int mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns)
@@ -94,6 +110,55 @@ int mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, ui
  * @return 0, or -ENOENT.
  */
 int mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+
+/**
+ * Replaces the info of a registered channel. Readers see the old one or the new one, whole; the old
+ * one is freed after a grace period. The time at which a session that is retained already expires
+ * stays as it is. Reference: set_chan_info/2.
+ * @param info of the same client: digest, domain and client id are equal.
+ * @return 0; -ENOENT where @p id is unknown; -EINVAL where it is another client; -ENOSPC where no
+ * row is free to keep the old one in: again after a grace period.
+ * Context: control, does not block.
+ * Ownership: @p info, from malloc(), is the manager's on success and goes home to the channel's owner
+ * in place of the old one; it stays the caller's on failure.
+ */
+int mqt_cm_set_info(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info)
+		MQT_REQUIRES(mqt_role_control);
+
+/**
+ * Sets the traffic of a channel whose connection is over, in place of what was known of its end; of
+ * one that is connected the owner counts, and nobody else. Reference: set_chan_stats/2,3.
+ * @return 0; -ENOENT where @p id is unknown; -EBUSY where it is not over.
+ * Context: control, does not block. A reader that asks at this moment may get some counters of before.
+ */
+int mqt_cm_set_stats(struct mqt_cm *cm, mqt_chan_id id, const uint64_t counter[MQT_SLOT_N_COUNTERS])
+		MQT_REQUIRES(mqt_role_control);
+
+/**
+ * Both, or neither. Nothing is made for a channel that is not registered: no row outlives its channel
+ * (I5). Reference: insert_channel_info/3.
+ * @param counter NULL: the traffic stays as it is.
+ * @return, ownership: as mqt_cm_set_info(); -EBUSY as mqt_cm_set_stats().
+ */
+int mqt_cm_insert_info(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info,
+		const uint64_t counter[MQT_SLOT_N_COUNTERS]) MQT_REQUIRES(mqt_role_control);
+
+/**
+ * Takes a channel out of the live map, and nothing else: it stays registered, without an event, as
+ * an orphan, for nobody knows whether it is connected (R8). That a connection is over is not said
+ * here but by its owner, with DOWN or CLOSED, which also leave the channel where it can be looked up
+ * until its session has gone to somebody. Reference: mark_channel_disconnected/1; connection_closed/1
+ * is CLOSED.
+ * @return 0; -ENOENT where @p id is not live.
+ */
+int mqt_cm_mark_disconnected(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+
+/**
+ * Puts an orphan back into the live map. A channel that is registered is live from the beginning.
+ * Reference: mark_channel_connected/1.
+ * @return 0; -ENOENT where @p id is no orphan.
+ */
+int mqt_cm_mark_connected(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
 
 /* --- commands, from any thread ----------------------------------------------------------------- */
 
@@ -179,15 +244,34 @@ void mqt_cm_inspect(struct mqt_cm *cm, struct mqt_cm_cmd *cmd);
 /* --- readers ------------------------------------------------------------------------------------ */
 
 /**
- * Channels of a client id, oldest first, the id compared in full. Ids that a broker assigned are
- * found under every broker seen so far. Reference: lookup_channels.
+ * Channels of a client id on this node, oldest first, the id compared in full. Ids that a broker
+ * assigned are found under every broker seen so far. Reference: lookup_channels(local).
  * @param domain index, or -1 for all domains.
  * @return how many there are; at most @p n are written.
  */
 unsigned mqt_cm_lookup(const struct mqt_cm *cm, int domain, const void *clientid, size_t len,
 		const struct mqt_chan **out, unsigned n) MQT_REQUIRES_SHARED(mqt_rcu_read);
 
-/** A channel by id. Reference: get_chan_info. @return NULL where unknown. */
+/**
+ * Ids of the channels of a client id on all nodes: those of this node, oldest first and 64 at most,
+ * then what the registry knows beyond it. Reference: lookup_channels(global).
+ * @param domain index, or -1 for all domains.
+ * @return how many were written, at most @p n.
+ * Context: any thread that is a reader, outside of a section; may block where the registry does.
+ */
+unsigned mqt_cm_lookup_global(const struct mqt_cm *cm, int domain, const void *clientid, size_t len,
+		mqt_chan_id *out, unsigned n);
+
+/**
+ * The newest channel of a client id on this node: whose info (mqt_chan_info()), transport and traffic
+ * (by its id) are meant where only a client id is given. Reference: get_chan_info/1,
+ * get_chan_stats/1.
+ * @param domain index, or -1 for all domains. @return NULL where there is none.
+ */
+const struct mqt_chan *mqt_cm_newest(const struct mqt_cm *cm, int domain, const void *clientid,
+		size_t len) MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** A channel by id. Reference: get_chan_info/2. @return NULL where unknown. */
 const struct mqt_chan *mqt_cm_info(const struct mqt_cm *cm, mqt_chan_id id)
 		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
@@ -195,12 +279,26 @@ const struct mqt_chan *mqt_cm_info(const struct mqt_cm *cm, mqt_chan_id id)
 bool mqt_cm_is_live(const struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /**
- * Traffic of a channel, read from its owner's slot. Reference: get_chan_stats.
- * @param seen_ns may be NULL.
- * @return 0, or -ENOENT where the slot has gone to another generation.
+ * How it carries MQTT, also when its connection is over. Reference: get_chann_conn_mod/2.
+ * @return enum mqt_transport, or -ENOENT.
+ */
+int mqt_cm_transport(const struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/**
+ * Traffic of a channel: read from its owner's slot, and of a connection that is over what was known
+ * at its end, or was set since. Reference: get_chan_stats/2.
+ * @param seen_ns last segment from the client, mono; 0 where it is over. May be NULL.
+ * @return 0; -ENOENT where @p id is unknown, or its slot has just gone to another channel.
  */
 int mqt_cm_stats(const struct mqt_cm *cm, mqt_chan_id id, uint64_t out[MQT_SLOT_N_COUNTERS],
-		uint64_t *seen_ns);
+		uint64_t *seen_ns) MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/**
+ * When the connection of a channel ended whose session is retained.
+ * @param wall_ns wall clock. @return 0, or -ENOENT where that is not known, or it goes on.
+ */
+int mqt_cm_ended(const struct mqt_cm *cm, mqt_chan_id id, uint64_t *wall_ns)
+		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
 /** Walks all channels; see mqt_maps_next(). Reference: all_channels. */
 const struct mqt_chan *mqt_cm_channels_next(const struct mqt_cm *cm, uint32_t *pos)

@@ -6,6 +6,7 @@
 #include "mqtrack/chan_id.h"
 #include "mqtrack/hash.h"
 #include "mqtrack/info.h"
+#include "mqtrack/slot.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,8 +23,9 @@
  *   live map     channel id    -> channel, while connected
  *
  * and the array of channel rows behind them. Rows are type-stable: memory of a row is a row for
- * ever, and its fields other than `next`, `state` and `tag` do not change between publication and
- * the end of the grace period after removal. Tables are rte_hash with lock-free readers; grace periods
+ * ever, and its fields other than `next`, `state`, `tag` and `info` do not change between
+ * publication and the end of the grace period after removal. An info never changes: it is replaced
+ * by another one, and the old one stays for a grace period. Tables are rte_hash with lock-free readers; grace periods
  * are liburcu QSBR's.
  *
  * Exclusion: one writer (control), any number of readers inside mqt_rcu_read sections.
@@ -42,9 +44,9 @@ struct mqt_chan {
 	_Atomic(struct mqt_chan *) next; /* next newer channel of the same client. R: any, RCU */
 	_Atomic uint32_t state;          /* enum mqt_chan_state. R: any */
 	uint32_t tag; /* the control lcore's own, 0 at first; comes back through reclaim */
+	_Atomic(struct mqt_info *) info; /* see mqt_chan_info(). R: any, RCU */
 	/* immutable while published */
 	mqt_chan_id id;
-	struct mqt_info *info;
 	uint64_t stamp_ns;     /* CONNACK's arrival, mono */
 	uint64_t connected_ns; /* registration, mono */
 	uint64_t connected_wall_ns;
@@ -52,6 +54,23 @@ struct mqt_chan {
 };
 
 _Static_assert(sizeof(struct mqt_chan) == 64, "one row is one cache line");
+
+/**
+ * What is known of a channel. It may be replaced at any time: who needs several things that belong
+ * together asks once. Context: a section, or the writer.
+ */
+static inline struct mqt_info *
+mqt_chan_info(const struct mqt_chan *chan)
+{
+	/* pairs with the release stores in mqt_maps_insert() and mqt_maps_set_info() */
+	return atomic_load_explicit(&chan->info, memory_order_acquire);
+}
+
+/** How a connection ended, of which the channel is still there. */
+struct mqt_chan_end {
+	uint64_t wall_ns;
+	uint64_t counter[MQT_SLOT_N_COUNTERS]; /* its traffic */
+};
 
 struct mqt_maps;
 
@@ -91,6 +110,20 @@ int mqt_maps_set_down(struct mqt_maps *maps, mqt_chan_id id, enum mqt_chan_state
 
 /** Puts an orphan back into the live map. @return 0, or -ENOENT if it is no orphan. */
 int mqt_maps_set_live(struct mqt_maps *maps, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
+
+/**
+ * Replaces the info of a channel; readers see the old one or the new one. The old one is freed with
+ * free() after a grace period.
+ * @return 0; -ENOENT where @p id is unknown; -EINVAL where @p info has another digest; -ENOSPC
+ * where no row is free: the old one takes a row's place until its grace period is over.
+ * Ownership: @p info is the maps' on success, stays the caller's on failure.
+ */
+int mqt_maps_set_info(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info)
+		MQT_REQUIRES(mqt_role_control);
+
+/** Sets, or overrides, how the connection of a channel ended. Readers may meet it half done. */
+void mqt_maps_set_end(struct mqt_maps *maps, const struct mqt_chan *row,
+		const struct mqt_chan_end *end) MQT_REQUIRES(mqt_role_control);
 
 /**
  * Compare-and-delete (I3): removes exactly channel @p id from all maps. Row and info are retired:
@@ -164,6 +197,10 @@ const struct mqt_chan *mqt_maps_info(const struct mqt_maps *maps, mqt_chan_id id
 /** Whether a channel is live. */
 bool mqt_maps_is_live(const struct mqt_maps *maps, mqt_chan_id id)
 		MQT_REQUIRES_SHARED(mqt_rcu_read);
+
+/** How a channel's connection ended. @return false where that was not set. Context: or the writer. */
+bool mqt_maps_end(
+		const struct mqt_maps *maps, const struct mqt_chan *row, struct mqt_chan_end *out);
 
 /**
  * Walks the rows by index. Each channel that is registered during the whole walk is seen exactly

@@ -16,7 +16,7 @@ struct mqt_registry_ops {
 	void (*registered)(void *arg, const struct mqt_digest *digest, mqt_chan_id id);
 	/** It is gone. */
 	void (*unregistered)(void *arg, const struct mqt_digest *digest, mqt_chan_id id);
-	/** Channels of a client on all nodes. @return how many were written, at most @p n. */
+	/** Channels of a client on other nodes. @return how many were written, at most @p n. */
 	unsigned (*lookup)(
 			void *arg, const struct mqt_digest *digest, mqt_chan_id *out, unsigned n);
 };
@@ -36,7 +36,12 @@ void mqt_registry_registered(const struct mqt_registry *reg, const struct mqt_di
 void mqt_registry_unregistered(const struct mqt_registry *reg, const struct mqt_digest *digest,
 		mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
 
-/** Channels on other nodes. Context: any thread; may block in a cluster registry. */
+/**
+ * Channels of a client on other nodes than this one. A digest says the same on all nodes only where
+ * they share a hash key, which is for the backend to see to.
+ * @return how many were written, at most @p n.
+ * Context: any thread outside of a read section; may block in a cluster registry.
+ */
 unsigned mqt_registry_lookup(const struct mqt_registry *reg, const struct mqt_digest *digest,
 		mqt_chan_id *out, unsigned n);
 

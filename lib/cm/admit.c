@@ -115,19 +115,19 @@ bury(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row, struct mqt_s
 		MQT_REQUIRES(mqt_role_control)
 {
 	struct mqt_session *own = note->session, *session = inherited ? inherited : own;
-	struct mqt_session_final final = { .expiry_sec = cm_expiry_sec(cm, row->info) };
+	struct mqt_session_final final = { .expiry_sec = cm_expiry_sec(cm, mqt_chan_info(row)) };
 	uint64_t end_ns = own ? note->ended_ns : cm->now_ns;
 
 	note->session = NULL;
 	if (own)
 		mqt_session_final(own, &final);
 	else
-		mqt_cm_stats(cm, row->id, final.counter, NULL);
+		cm_chan_traffic(cm, row->id, final.counter, NULL);
 	if (own != session)
 		cm_session_discard(cm, own);
 	if (session && final.expiry_sec > 0) {
 		mqt_session_set_final(session, &final);
-		if (cm_retain(cm, row, session, cm_expiry_due(end_ns, final.expiry_sec)))
+		if (cm_retain(cm, row, session, end_ns))
 			return;
 	} else {
 		cm_session_discard(cm, session);
@@ -170,8 +170,8 @@ lost_with(struct mqt_cm *cm, const struct cm_note *note, const struct mqt_chan *
 	if (!note->heir)
 		return;
 	cm_count(cm, MQT_C_SESSION_LOST_BY_KILL);
-	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, row->info, row->epoch,
-			NULL);
+	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, mqt_chan_info(row),
+			row->epoch, NULL);
 }
 
 void

@@ -19,7 +19,7 @@ cm_anomaly(struct mqt_cm *cm, const struct mqt_msg *msg)
 	const struct mqt_info *info = msg->info;
 
 	if (!info && row)
-		info = row->info;
+		info = mqt_chan_info(row);
 	else if (!info && note)
 		info = note->info;
 	if (info)

@@ -99,7 +99,7 @@ cm_chan_epoch(const struct mqt_cm *cm, const struct mqt_digest *digest)
 static void
 check_alone(struct mqt_cm *cm, const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control)
 {
-	const struct mqt_chan *c = mqt_maps_head(cm->maps, &row->info->digest);
+	const struct mqt_chan *c = mqt_maps_head(cm->maps, &mqt_chan_info(row)->digest);
 
 	for (; c; c = cm_row_next(c)) {
 		if (c == row || !cm_row_up(c))
@@ -141,13 +141,14 @@ cm_chan_down(struct mqt_cm *cm, struct mqt_chan *row, enum mqt_reason reason)
 	/* an orphan is out of the live map already */
 	if (mqt_maps_set_down(cm->maps, row->id, MQT_CHAN_DISCONNECTED) < 0)
 		cm_chan_set_state(row, MQT_CHAN_DISCONNECTED);
-	cm_announce(cm, MQT_EVENT_DISCONNECTED, reason, row->id, row->info, row->epoch, NULL);
+	cm_announce(cm, MQT_EVENT_DISCONNECTED, reason, row->id, mqt_chan_info(row), row->epoch,
+			NULL);
 }
 
 void
 cm_chan_remove(struct mqt_cm *cm, struct mqt_chan *row)
 {
-	struct mqt_digest digest = row->info->digest;
+	struct mqt_digest digest = mqt_chan_info(row)->digest;
 	mqt_chan_id id = row->id;
 	uint64_t epoch = row->epoch;
 
@@ -189,6 +190,42 @@ cm_chan_reclaim(struct mqt_cm *cm, unsigned budget)
 	return mqt_maps_reclaim(cm->maps, budget, reclaimed, cm);
 }
 
+/* --- info and traffic ------------------------------------------------------------------------- */
+
+bool
+cm_chan_has_slot(const struct mqt_cm *cm, mqt_chan_id id)
+{
+	unsigned worker = mqt_chan_id_worker(id);
+
+	return mqt_chan_id_node(id) == cm->config->node_id && worker < cm->n_owners &&
+			mqt_chan_id_slot(id) < cm->owners[worker].o.slots.n;
+}
+
+int
+cm_chan_traffic(const struct mqt_cm *cm, mqt_chan_id id, uint64_t out[MQT_SLOT_N_COUNTERS],
+		uint64_t *seen_ns)
+{
+	const struct mqt_slots *slots;
+
+	if (!cm_chan_has_slot(cm, id))
+		return -ENOENT;
+	slots = &cm->owners[mqt_chan_id_worker(id)].o.slots;
+	if (!mqt_slot_read(mqt_slots_at(slots, mqt_chan_id_slot(id)), id, out, seen_ns))
+		return -ENOENT;
+	return 0;
+}
+
+void
+cm_chan_set_end(struct mqt_cm *cm, const struct mqt_chan *row, uint64_t end_ns,
+		const uint64_t counter[MQT_SLOT_N_COUNTERS])
+{
+	uint64_t ago_ns = end_ns < cm->now_ns ? cm->now_ns - end_ns : 0;
+	struct mqt_chan_end end = { .wall_ns = cm->wall_ns - ago_ns };
+
+	memcpy(end.counter, counter, sizeof(end.counter));
+	mqt_maps_set_end(cm->maps, row, &end);
+}
+
 /* --- the reference's functions ----------------------------------------------------------------- */
 
 int
@@ -197,6 +234,8 @@ mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64
 	uint64_t epoch = cm_chan_epoch(cm, &info->digest);
 	const struct mqt_chan *row;
 
+	if (!cm_chan_has_slot(cm, id))
+		return -EINVAL;
 	cm_read_clock(cm);
 	row = cm_chan_insert(cm, id, info, stamp_ns, epoch);
 	if (!row)
@@ -226,4 +265,77 @@ mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id)
 	}
 	cm_chan_remove(cm, row);
 	return 0;
+}
+
+static bool
+same_client(const struct mqt_info *a, const struct mqt_info *b)
+{
+	return mqt_digest_equal(&a->digest, &b->digest) && a->domain == b->domain &&
+			a->clientid_len == b->clientid_len &&
+			memcmp(mqt_info_clientid(a), mqt_info_clientid(b), a->clientid_len) == 0;
+}
+
+int
+mqt_cm_set_info(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info)
+{
+	const struct mqt_chan *row = mqt_maps_get(cm->maps, id);
+	struct mqt_maps_sizes sizes;
+
+	if (!row)
+		return -ENOENT;
+	if (!same_client(mqt_chan_info(row), info))
+		return -EINVAL;
+	mqt_maps_sizes(cm->maps, &sizes);
+	if (sizes.free <= cm->reserved)
+		return -ENOSPC;
+	return mqt_maps_set_info(cm->maps, id, info);
+}
+
+int
+mqt_cm_set_stats(struct mqt_cm *cm, mqt_chan_id id, const uint64_t counter[MQT_SLOT_N_COUNTERS])
+{
+	const struct mqt_chan *row = mqt_maps_get(cm->maps, id);
+	struct mqt_chan_end end;
+
+	if (!row)
+		return -ENOENT;
+	if (cm_row_up(row))
+		return -EBUSY;
+	cm_read_clock(cm);
+	if (!mqt_maps_end(cm->maps, row, &end))
+		end.wall_ns = cm->wall_ns;
+	memcpy(end.counter, counter, sizeof(end.counter));
+	mqt_maps_set_end(cm->maps, row, &end);
+	return 0;
+}
+
+int
+mqt_cm_insert_info(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info,
+		const uint64_t counter[MQT_SLOT_N_COUNTERS])
+{
+	const struct mqt_chan *row = mqt_maps_get(cm->maps, id);
+	int rc;
+
+	if (row && counter && cm_row_up(row))
+		return -EBUSY;
+	rc = mqt_cm_set_info(cm, id, info);
+	if (rc == 0 && counter)
+		rc = mqt_cm_set_stats(cm, id, counter);
+	return rc;
+}
+
+int
+mqt_cm_mark_disconnected(struct mqt_cm *cm, mqt_chan_id id)
+{
+	const struct mqt_chan *row = mqt_maps_get(cm->maps, id);
+
+	if (!row || cm_row_state(row) != MQT_CHAN_CONNECTED)
+		return -ENOENT;
+	return mqt_maps_set_down(cm->maps, id, MQT_CHAN_ORPHANED);
+}
+
+int
+mqt_cm_mark_connected(struct mqt_cm *cm, mqt_chan_id id)
+{
+	return mqt_maps_set_live(cm->maps, id);
 }

@@ -55,7 +55,8 @@
  * newcomer does with the sessions it finds; retained.c sessions without a connection; policy.c and
  * flap.c what keeps a newcomer out; down.c the end of channels; command.c kick, discard and
  * takeover from other threads; inspect.c copies of sessions; orphan.c stalled workers; channel.c one channel in
- * and out of the maps, events; note.c what is outstanding; query.c all that others may read; pool.c
+ * and out of the maps, events; note.c what is outstanding; query.c and lookup.c all that
+ * others may read; pool.c
  * memory.
  *
  * Life-cycle: created before the lcores start, destroyed after they have stopped.

@@ -341,6 +341,15 @@ void cm_chan_release(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info)
 		MQT_REQUIRES(mqt_role_control);
 unsigned cm_chan_reclaim(struct mqt_cm *cm, unsigned budget) MQT_REQUIRES(mqt_role_control);
 
+/* Whether there is a slot for the id here, of whatever generation. */
+bool cm_chan_has_slot(const struct mqt_cm *cm, mqt_chan_id id);
+/* Traffic from the channel's slot. Returns 0, or -ENOENT where that is another's. */
+int cm_chan_traffic(const struct mqt_cm *cm, mqt_chan_id id, uint64_t out[MQT_SLOT_N_COUNTERS],
+		uint64_t *seen_ns);
+/* Keeps how the channel's connection ended. */
+void cm_chan_set_end(struct mqt_cm *cm, const struct mqt_chan *row, uint64_t end_ns,
+		const uint64_t counter[MQT_SLOT_N_COUNTERS]) MQT_REQUIRES(mqt_role_control);
+
 struct cm_other {
 	mqt_chan_id chan;
 	const struct mqt_endpoint *peer; /* NULL: unknown */
@@ -493,11 +502,13 @@ void cm_inherit_announce(struct mqt_cm *cm, const struct cm_lock *lock,
 void cm_retained_fini(struct mqt_cm *cm);
 /* How long the session of a connection outlives it, in seconds; UINT32_MAX: for ever. */
 uint32_t cm_expiry_sec(const struct mqt_cm *cm, const struct mqt_info *info);
-/* When a session expires whose connection ended at @p end_ns. */
-uint64_t cm_expiry_due(uint64_t end_ns, uint32_t expiry_sec);
-/* Keeps the session of a channel that is down. Its slot goes home. Returns false, with the session
- * destroyed, where there is no memory. */
+/* Keeps the session of a channel whose connection ended at @p end_ns, as long as its end, which is
+ * set, says. Its slot goes home. Returns false, with the session destroyed, where there is no
+ * memory. */
 bool cm_retain(struct mqt_cm *cm, struct mqt_chan *row, struct mqt_session *session,
+		uint64_t end_ns) MQT_REQUIRES(mqt_role_control);
+/* Keeps one that was taken out of its channel again. */
+void cm_retain_again(struct mqt_cm *cm, struct mqt_chan *row, struct mqt_session *session,
 		uint64_t due_ns) MQT_REQUIRES(mqt_role_control);
 /* The session of a retained channel; it stays there. */
 struct mqt_session *cm_retained_session(const struct mqt_cm *cm, const struct mqt_chan *row);
@@ -564,9 +575,11 @@ void cm_command_outcome(struct mqt_cm_cmd *cmd, uint8_t outcome, int result);
 /* orphan.c */
 unsigned cm_orphan_turn(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
-/* query.c */
+/* lookup.c */
 void cm_broker_seen(struct mqt_cm *cm, const struct mqt_endpoint *broker)
 		MQT_REQUIRES(mqt_role_control);
+
+/* query.c */
 void cm_gauges_update(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
 #endif

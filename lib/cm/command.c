@@ -105,7 +105,7 @@ client_of(struct mqt_cm *cm, const struct mqt_cm_cmd *cmd) MQT_REQUIRES(mqt_role
 	if (cmd->chan == MQT_CHAN_NONE)
 		return &cmd->digest;
 	row = mqt_maps_get(cm->maps, cmd->chan);
-	return row ? &row->info->digest : NULL;
+	return row ? &mqt_chan_info(row)->digest : NULL;
 }
 
 static void

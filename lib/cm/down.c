@@ -91,7 +91,6 @@ leave(struct mqt_cm *cm, struct mqt_chan *row, struct cm_note *note, struct mqt_
 		uint64_t end_ns) MQT_REQUIRES(mqt_role_control)
 {
 	enum cm_note_kind kind = note ? (enum cm_note_kind)note->kind : CM_NOTE_NONE;
-	struct mqt_session_final final;
 
 	if (kind == CM_NOTE_GRANTED) { /* the answer to GRANT says what remains */
 		note->session = session;
@@ -102,11 +101,8 @@ leave(struct mqt_cm *cm, struct mqt_chan *row, struct cm_note *note, struct mqt_
 		cm_session_discard(cm, session); /* its session has been handed over already */
 		return;
 	}
-	if (session) {
-		mqt_session_final(session, &final);
-		if (cm_retain(cm, row, session, cm_expiry_due(end_ns, final.expiry_sec)))
-			return;
-	}
+	if (session && cm_retain(cm, row, session, end_ns))
+		return;
 	if (kind != CM_NOTE_ASKED)
 		cm_down_push(cm, row->id);
 }
@@ -126,7 +122,7 @@ cm_down(struct mqt_cm *cm, const struct mqt_msg *msg)
 	struct mqt_session *session = msg->type == MQT_MSG_CLOSED ? msg->session : NULL;
 	struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
 	struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
-	const struct mqt_info *info = row ? row->info : note ? note->info : NULL;
+	const struct mqt_info *info = row ? mqt_chan_info(row) : note ? note->info : NULL;
 
 	cm_count(cm, MQT_C_DOWN);
 	if (info && by_client(reason))

@@ -133,13 +133,13 @@ slide(struct cm_flap_entry *e, uint64_t now_ns, uint64_t window)
 void
 cm_flap_closed(struct mqt_cm *cm, const struct mqt_chan *row)
 {
-	struct cm_flap_entry *e = cm->flaps.entries ? make(cm, &row->info->digest) : NULL;
+	struct cm_flap_entry *e = cm->flaps.entries ? make(cm, &mqt_chan_info(row)->digest) : NULL;
 
 	if (!e)
 		return;
 	e->seen_ns = e->out_ns = cm->now_ns;
 	e->out = row->id;
-	e->out_peer = row->info->peer;
+	e->out_peer = mqt_chan_info(row)->peer;
 }
 
 /* Whose place a newcomer takes. Returns false where nobody's. */

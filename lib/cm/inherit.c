@@ -44,11 +44,11 @@ tell(struct mqt_cm *cm, const struct cm_lock *lock, enum mqt_event_type type,
 		enum mqt_reason reason, const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control)
 {
 	const struct cm_note *cur = lock->cur;
-	struct cm_other older = { row->id, &row->info->peer };
+	struct cm_other older = { row->id, &mqt_chan_info(row)->peer };
 	struct cm_other newer = { cur->chan, &cur->info->peer };
 
 	if (type == MQT_EVENT_DISCARDED || type == MQT_EVENT_TAKENOVER)
-		cm_announce(cm, type, reason, row->id, row->info, row->epoch, &newer);
+		cm_announce(cm, type, reason, row->id, mqt_chan_info(row), row->epoch, &newer);
 	else
 		cm_announce(cm, type, reason, cur->chan, cur->info, lock->epoch, &older);
 }
@@ -62,7 +62,7 @@ heir_of(struct mqt_cm *cm, const struct cm_lock *lock, struct mqt_chan *head)
 
 	for (struct mqt_chan *row = head; row; row = cm_row_next(row)) {
 		if (cm_row_state(row) != MQT_CHAN_RETAINED ||
-				!cm_inherits(lock->cur->info, row->info))
+				!cm_inherits(lock->cur->info, mqt_chan_info(row)))
 			continue;
 		if (cm_retained_due(cm, row) > cm->now_ns || row->id == lock->taken)
 			found = row;
@@ -81,9 +81,9 @@ pass_over(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row)
 		cm_retained_expire(cm, row, MQT_REASON_EXPIRED);
 		return false;
 	}
-	if (!(newcomer->flags & MQT_INFO_CLEAN_START) && !same_broker(newcomer, row->info))
+	if (!(newcomer->flags & MQT_INFO_CLEAN_START) && !same_broker(newcomer, mqt_chan_info(row)))
 		return true;
-	if ((newcomer->flags & MQT_INFO_CLEAN_START) || cm_inherits(newcomer, row->info)) {
+	if ((newcomer->flags & MQT_INFO_CLEAN_START) || cm_inherits(newcomer, mqt_chan_info(row))) {
 		tell(cm, lock, MQT_EVENT_DISCARDED, MQT_REASON_DISCARDED, row);
 		cm_retained_discard(cm, row);
 		return false;
@@ -126,7 +126,7 @@ cm_inherit_undo(struct mqt_cm *cm, struct cm_estate *estate)
 	if (mqt_maps_get(cm->maps, estate->row->id) != estate->row)
 		cm_session_discard(cm, estate->session);
 	else
-		cm_retain(cm, estate->row, estate->session, estate->due_ns);
+		cm_retain_again(cm, estate->row, estate->session, estate->due_ns);
 	estate->session = NULL;
 }
 

@@ -127,28 +127,36 @@ cm_open_space(struct mqt_cm *cm)
 	return true;
 }
 
+int
+mqt_cm_open(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns)
+{
+	struct cm_note *note;
+
+	if (!info || !cm_chan_has_slot(cm, id))
+		return -EINVAL;
+	/* an id that is in use already cannot be opened again: its generation is not over (R1) */
+	if (cm_note_find(&cm->notes, id) || mqt_maps_get(cm->maps, id))
+		return -EEXIST;
+	note = cm_open_space(cm) ? cm_note_make(&cm->notes, id) : NULL;
+	if (!note)
+		return -ENOMEM;
+	cm_count(cm, MQT_C_OPENS);
+	note->kind = CM_NOTE_READ;
+	note->info = info;
+	note->stamp_ns = stamp_ns;
+	cm->opens[cm->n_opens++] = note;
+	return 0;
+}
+
 void
 cm_open_read(struct mqt_cm *cm, const struct mqt_msg *msg)
 {
-	unsigned worker = mqt_chan_id_worker(msg->chan);
-	struct cm_note *note;
+	int rc = mqt_cm_open(cm, msg->chan, msg->info, msg->stamp_ns);
 
-	/* an id that is in use already cannot be opened again: its generation is not over (R1) */
-	if (!msg->info || mqt_chan_id_slot(msg->chan) >= cm->owners[worker].o.slots.n ||
-			cm_note_find(&cm->notes, msg->chan) || mqt_maps_get(cm->maps, msg->chan)) {
-		cm_unexpected(cm, msg);
-		return;
-	}
-	cm_count(cm, MQT_C_OPENS);
-	note = cm_note_make(&cm->notes, msg->chan);
-	if (!note) {
+	if (rc == -ENOMEM)
 		turn_away(cm, msg->chan, msg->info, MQT_REASON_TABLE_FULL, NULL);
-		return;
-	}
-	note->kind = CM_NOTE_READ;
-	note->info = msg->info;
-	note->stamp_ns = msg->stamp_ns;
-	cm->opens[cm->n_opens++] = note;
+	else if (rc < 0)
+		cm_unexpected(cm, msg);
 }
 
 static int
@@ -177,7 +185,7 @@ cur_lives(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_c
 static const struct mqt_info *
 newcomer_info(struct mqt_cm *cm, const struct cm_note *note) MQT_REQUIRES(mqt_role_control)
 {
-	return note->info ? note->info : mqt_maps_get(cm->maps, note->chan)->info;
+	return note->info ? note->info : mqt_chan_info(mqt_maps_get(cm->maps, note->chan));
 }
 
 void
@@ -257,7 +265,7 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 		if (cm_older(cur->stamp_ns, cur->chan, row->stamp_ns, row->id))
 			return row;
 		lock->older = row->id;
-		lock->older_peer = row->info->peer;
+		lock->older_peer = mqt_chan_info(row)->peer;
 		n_live++;
 	}
 	if (n_live > 1)
@@ -287,7 +295,7 @@ cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock)
 	enum cm_room room;
 
 	if (newer) {
-		cm_open_supersede(cm, lock->cur, newer->id, newer->info);
+		cm_open_supersede(cm, lock->cur, newer->id, mqt_chan_info(newer));
 		cm_open_over(cm, lock);
 		return;
 	}

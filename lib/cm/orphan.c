@@ -68,21 +68,12 @@ watch(struct mqt_cm *cm, unsigned worker) MQT_REQUIRES(mqt_role_control)
 static bool
 visit(struct mqt_cm *cm, mqt_chan_id id, enum cm_walk walk) MQT_REQUIRES(mqt_role_control)
 {
-	const struct mqt_chan *row = mqt_maps_get(cm->maps, id);
+	bool orphan = walk == CM_WALK_ORPHAN;
 
-	if (!row)
+	if ((orphan ? mqt_cm_mark_disconnected(cm, id) : mqt_cm_mark_connected(cm, id)) < 0)
 		return false;
-	if (walk == CM_WALK_ORPHAN && cm_row_state(row) == MQT_CHAN_CONNECTED) {
-		mqt_maps_set_down(cm->maps, id, MQT_CHAN_ORPHANED);
-		cm_count(cm, MQT_C_ORPHANED);
-		return true;
-	}
-	if (walk == CM_WALK_ADOPT && cm_row_state(row) == MQT_CHAN_ORPHANED) {
-		mqt_maps_set_live(cm->maps, id);
-		cm_count(cm, MQT_C_ADOPTED_BACK);
-		return true;
-	}
-	return false;
+	cm_count(cm, orphan ? MQT_C_ORPHANED : MQT_C_ADOPTED_BACK);
+	return true;
 }
 
 /* The DOWN of a closed one is held up with its worker; once that answers, it is on its way. */

@@ -51,15 +51,15 @@ cm_policy(struct mqt_cm *cm, const struct cm_lock *lock, const struct mqt_info *
 	while (row && !holds(cm, lock, row))
 		row = cm_row_next(row);
 	if (row)
-		*other = (struct cm_other){ row->id, &row->info->peer };
-	if (row && listener->bind_username && !same_username(row->info, info))
+		*other = (struct cm_other){ row->id, &mqt_chan_info(row)->peer };
+	if (row && listener->bind_username && !same_username(mqt_chan_info(row), info))
 		return MQT_REASON_USERNAME_MISMATCH;
 	for (row = head; row; row = cm_row_next(row)) {
 		if (cm_row_state(row) != MQT_CHAN_CONNECTED)
 			continue;
-		*other = (struct cm_other){ row->id, &row->info->peer };
+		*other = (struct cm_other){ row->id, &mqt_chan_info(row)->peer };
 		if (listener->policy == MQT_POLICY_REJECT_NEW &&
-				!mqt_endpoint_equal(&row->info->broker, &info->broker))
+				!mqt_endpoint_equal(&mqt_chan_info(row)->broker, &info->broker))
 			return MQT_REASON_POLICY;
 		if (cm_flap_held(cm, &lock->digest))
 			return MQT_REASON_FLAPPING;

@@ -147,8 +147,9 @@ cm_expiry_sec(const struct mqt_cm *cm, const struct mqt_info *info)
 	return cm->config->listeners[info->listener].session_expiry_v3_sec;
 }
 
-uint64_t
-cm_expiry_due(uint64_t end_ns, uint32_t expiry_sec)
+/* When a session expires whose connection ended at @p end_ns. */
+static uint64_t
+expiry_due(uint64_t end_ns, uint32_t expiry_sec)
 {
 	return expiry_sec == NEVER_SEC ? UINT64_MAX : end_ns + expiry_sec * MQT_NS_PER_SEC;
 }
@@ -164,8 +165,9 @@ cm_session_discard(struct mqt_cm *cm, struct mqt_session *session)
 	cm_count(cm, MQT_C_SESSION_DISCARDED);
 }
 
-bool
-cm_retain(struct mqt_cm *cm, struct mqt_chan *row, struct mqt_session *session, uint64_t due_ns)
+static bool
+keep(struct mqt_cm *cm, struct mqt_chan *row, struct mqt_session *session, uint64_t due_ns)
+		MQT_REQUIRES(mqt_role_control)
 {
 	bool first = row->tag == 0;
 
@@ -179,6 +181,23 @@ cm_retain(struct mqt_cm *cm, struct mqt_chan *row, struct mqt_session *session, 
 		cm_chan_release(cm, row->id, NULL);
 	cm_count(cm, MQT_C_SESSION_RETAINED);
 	return true;
+}
+
+bool
+cm_retain(struct mqt_cm *cm, struct mqt_chan *row, struct mqt_session *session, uint64_t end_ns)
+{
+	struct mqt_session_final final;
+
+	mqt_session_final(session, &final);
+	cm_chan_set_end(cm, row, end_ns, final.counter);
+	return keep(cm, row, session, expiry_due(end_ns, final.expiry_sec));
+}
+
+void
+cm_retain_again(struct mqt_cm *cm, struct mqt_chan *row, struct mqt_session *session,
+		uint64_t due_ns)
+{
+	keep(cm, row, session, due_ns);
 }
 
 struct mqt_session *
@@ -214,7 +233,7 @@ cm_retained_expire(struct mqt_cm *cm, struct mqt_chan *row, enum mqt_reason reas
 {
 	mqt_session_destroy(cm_retained_take(cm, row));
 	cm_count(cm, reason == MQT_REASON_EVICTED ? MQT_C_SESSION_EVICTED : MQT_C_SESSION_EXPIRED);
-	cm_announce(cm, MQT_EVENT_EXPIRED, reason, row->id, row->info, row->epoch, NULL);
+	cm_announce(cm, MQT_EVENT_EXPIRED, reason, row->id, mqt_chan_info(row), row->epoch, NULL);
 }
 
 struct mqt_chan *

@@ -62,8 +62,8 @@ cm_stepdown_announce(struct mqt_cm *cm, const struct cm_lock *lock, enum mqt_ste
 
 	cm_count(cm, kick ? MQT_C_KICKED : MQT_C_DISCARDED);
 	cm_announce(cm, kick ? MQT_EVENT_KICKED : MQT_EVENT_DISCARDED,
-			kick ? MQT_REASON_KICKED : MQT_REASON_DISCARDED, row->id, row->info,
-			row->epoch, &other);
+			kick ? MQT_REASON_KICKED : MQT_REASON_DISCARDED, row->id,
+			mqt_chan_info(row), row->epoch, &other);
 }
 
 static enum mqt_reason

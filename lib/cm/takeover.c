@@ -54,8 +54,8 @@ hand_out(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *row,
 	lock->cmd->session = session;
 	lock->cmd->taken = row->id;
 	cm_count(cm, MQT_C_SESSION_HANDED_OUT);
-	cm_announce(cm, MQT_EVENT_TAKENOVER, MQT_REASON_TAKEN_OVER, row->id, row->info, row->epoch,
-			NULL);
+	cm_announce(cm, MQT_EVENT_TAKENOVER, MQT_REASON_TAKEN_OVER, row->id, mqt_chan_info(row),
+			row->epoch, NULL);
 }
 
 void
@@ -78,13 +78,13 @@ begin_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 		return 0;
 	}
 	cm_stepdown_force(cm, note, row);
-	if (cm_expiry_sec(cm, row->info) == 0) {
+	if (cm_expiry_sec(cm, mqt_chan_info(row)) == 0) {
 		cm_stepdown_announce(cm, lock, MQT_STEPDOWN_DISCARD, row);
 		return -ETIMEDOUT;
 	}
 	cm_count(cm, MQT_C_SESSION_LOST_BY_KILL);
-	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, row->info, row->epoch,
-			&other);
+	cm_announce(cm, MQT_EVENT_LOST_BY_KILL, MQT_REASON_KILLED, row->id, mqt_chan_info(row),
+			row->epoch, &other);
 	return -ETIMEDOUT;
 }
 
@@ -95,7 +95,7 @@ set_final(struct mqt_cm *cm, const struct mqt_chan *row, struct mqt_session *ses
 {
 	struct mqt_session_final final = { .expiry_sec = expiry_sec };
 
-	mqt_cm_stats(cm, row->id, final.counter, NULL);
+	cm_chan_traffic(cm, row->id, final.counter, NULL);
 	mqt_session_set_final(session, &final);
 }
 
@@ -116,9 +116,9 @@ end_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 		cm_session_discard(cm, session);
 		return -ETIMEDOUT;
 	}
-	expiry_sec = cm_expiry_sec(cm, row->info);
+	expiry_sec = cm_expiry_sec(cm, mqt_chan_info(row));
 	if (!lock->cmd && expiry_sec == 0 &&
-			!(lock->cur && cm_inherits(lock->cur->info, row->info))) {
+			!(lock->cur && cm_inherits(lock->cur->info, mqt_chan_info(row)))) {
 		cm_session_discard(cm, session);
 		return 0;
 	}
@@ -130,7 +130,7 @@ end_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 	set_final(cm, row, session, expiry_sec);
 	if (lock->cmd)
 		hand_out(cm, lock, row, session);
-	else if (cm_retain(cm, row, session, cm_expiry_due(cm->now_ns, expiry_sec)))
+	else if (cm_retain(cm, row, session, cm->now_ns))
 		lock->taken = row->id;
 	return 0;
 }

@@ -53,7 +53,7 @@ static bool
 matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_chan *chan)
 		MQT_REQUIRES_SHARED(mqt_rcu_read)
 {
-	const struct mqt_info *info = chan->info;
+	const struct mqt_info *info = mqt_chan_info(chan);
 	uint32_t state = atomic_load_explicit(&chan->state, memory_order_relaxed);
 	bool up = state == MQT_CHAN_CONNECTED;
 
@@ -115,7 +115,8 @@ page_add(struct page *page, const struct mqt_chan *chan) MQT_REQUIRES_SHARED(mqt
 	if (page->inspected)
 		page->inspected[json_array_size(page->clients)] = (struct ctl_inspected){
 			.chan = chan->id,
-			.expiry_sec = session_expiry(page->call->ctl->p.config, chan->info),
+			.expiry_sec = session_expiry(
+					page->call->ctl->p.config, mqt_chan_info(chan)),
 			.retained = record_is_retained(record),
 		};
 	if (!record || json_array_append(page->clients, record) < 0)
@@ -355,7 +356,7 @@ static json_t *
 channel_json(const struct mqt_config *cfg, const struct mqt_chan *chan)
 		MQT_REQUIRES_SHARED(mqt_rcu_read)
 {
-	const struct mqt_info *info = chan->info;
+	const struct mqt_info *info = mqt_chan_info(chan);
 	json_t *obj = json_object();
 	int err = obj ? 0 : -1;
 

@@ -190,7 +190,7 @@ target_digests(struct ctl_call *call, const struct ctl_target *target, struct mq
 	n_chans = mqt_cm_lookup(p->cm, target->domain, target->clientid.data, target->clientid.len,
 			chans, CTL_LOOKUP_MAX);
 	for (unsigned i = 0; i < n_chans && i < CTL_LOOKUP_MAX; i++)
-		add_digest(digests, &n, &chans[i]->info->digest);
+		add_digest(digests, &n, &mqt_chan_info(chans[i])->digest);
 	mqt_rcu_read_unlock();
 	for (unsigned domain = 0; n_chans == 0 && domain < p->config->n_domains; domain++) {
 		if (target->domain >= 0 && target->domain != (int)domain)

@@ -88,7 +88,6 @@ inspect_home(struct ctl_call *call, struct ctl_command *command)
 	if (inspected->retained) {
 		mqt_session_final(command->cmd.session, &final);
 		expiry_sec = final.expiry_sec;
-		ctl_record_set_traffic(record, final.counter);
 	}
 	json_object_set_new(record, "session",
 			session_json(command->cmd.session, expiry_sec, &call->room));

@@ -289,8 +289,6 @@ json_t *ctl_record_broker(const struct mqt_config *cfg, const struct mqt_endpoin
 json_t *ctl_record_endpoint(const struct mqt_endpoint *ep);
 /** "connected", "orphaned", "disconnected", "retained". @param state enum mqt_chan_state. */
 const char *ctl_record_state(uint32_t state);
-/** recv_oct, ..., send_msg. */
-int ctl_record_set_traffic(json_t *obj, const uint64_t counter[MQT_SLOT_N_COUNTERS]);
 const char *ctl_record_transport(unsigned transport);
 /** A client record. @return NULL without memory. */
 json_t *ctl_record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)

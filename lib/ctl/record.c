@@ -147,7 +147,7 @@ set_session(json_t *obj, const struct mqt_info *info)
 static int
 set_place(json_t *obj, const struct mqt_config *cfg, const struct mqt_chan *chan)
 {
-	const struct mqt_info *info = chan->info;
+	const struct mqt_info *info = mqt_chan_info(chan);
 	char ip[MQT_ADDR_STRLEN];
 	int err = 0;
 
@@ -170,8 +170,10 @@ set_place(json_t *obj, const struct mqt_config *cfg, const struct mqt_chan *chan
 	return err;
 }
 
-int
-ctl_record_set_traffic(json_t *obj, const uint64_t counter[MQT_SLOT_N_COUNTERS])
+/* Of a connection that is over its traffic and when it ended; where its slot has just gone to
+ * another channel, nothing is known. */
+static int
+set_traffic(json_t *obj, const struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES_SHARED(mqt_rcu_read)
 {
 	static const char *const names[] = {
 		[MQT_RECV_OCT] = "recv_oct",
@@ -183,24 +185,31 @@ ctl_record_set_traffic(json_t *obj, const uint64_t counter[MQT_SLOT_N_COUNTERS])
 		[MQT_SEND_PKT] = "send_pkt",
 		[MQT_SEND_MSG] = "send_msg",
 	};
+	uint64_t counter[MQT_SLOT_N_COUNTERS];
 	int err = 0;
 
 	_Static_assert(sizeof(names) / sizeof(names[0]) == MQT_SLOT_N_COUNTERS, "a name each");
+	if (mqt_cm_stats(cm, id, counter, NULL) < 0)
+		return 0;
 	for (unsigned i = 0; i < MQT_SLOT_N_COUNTERS; i++)
 		err |= json_object_set_new(obj, names[i], json_integer((json_int_t)counter[i]));
 	return err;
 }
 
-/* From the slot of a channel that has one: a retained channel's belongs to others by now, and
- * where it has moved on since, nothing is known. */
 static int
-set_traffic(json_t *obj, const struct mqt_cm *cm, mqt_chan_id id, uint32_t state)
+set_times(json_t *obj, const struct mqt_cm *cm, const struct mqt_chan *chan)
+		MQT_REQUIRES_SHARED(mqt_rcu_read)
 {
-	uint64_t counter[MQT_SLOT_N_COUNTERS];
+	char at[RECORD_TIME_STRLEN];
+	uint64_t ended_wall_ns;
+	int err;
 
-	if (state == MQT_CHAN_RETAINED || mqt_cm_stats(cm, id, counter, NULL) < 0)
-		return 0;
-	return ctl_record_set_traffic(obj, counter);
+	err = json_object_set_new(obj, "connected_at",
+			json_string(ctl_record_time(chan->connected_wall_ns, at)));
+	if (mqt_cm_ended(cm, chan->id, &ended_wall_ns) == 0)
+		err |= json_object_set_new(obj, "disconnected_at",
+				json_string(ctl_record_time(ended_wall_ns, at)));
+	return err;
 }
 
 json_t *
@@ -208,17 +217,15 @@ ctl_record_client(const struct mqt_ctl *ctl, const struct mqt_chan *chan)
 {
 	uint32_t state = atomic_load_explicit(&chan->state, memory_order_relaxed);
 	json_t *obj = json_object();
-	char at[RECORD_TIME_STRLEN];
 	int err = obj ? 0 : -1;
 
-	err |= set_identity(obj, chan->info);
-	err |= set_session(obj, chan->info);
+	err |= set_identity(obj, mqt_chan_info(chan));
+	err |= set_session(obj, mqt_chan_info(chan));
 	err |= json_object_set_new(obj, "connected", json_boolean(state == MQT_CHAN_CONNECTED));
 	err |= json_object_set_new(obj, "state", json_string(ctl_record_state(state)));
-	err |= json_object_set_new(obj, "connected_at",
-			json_string(ctl_record_time(chan->connected_wall_ns, at)));
+	err |= set_times(obj, ctl->p.cm, chan);
 	err |= set_place(obj, ctl->p.config, chan);
-	err |= set_traffic(obj, ctl->p.cm, chan->id, state);
+	err |= set_traffic(obj, ctl->p.cm, chan->id);
 	if (err) {
 		json_decref(obj);
 		return NULL;

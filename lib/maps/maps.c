@@ -41,6 +41,9 @@
  * Leaving the live map while staying registered (mqt_maps_set_down()) sets the key's data to NULL
  * and coming back sets it again: neither can fail, and neither uses up a key position.
  *
+ * An info is replaced by a store to the row. The old one waits for its grace period in a free row,
+ * which is retired with it like a removed one: so there is one queue, and one order.
+ *
  * Positions. rte_hash with lock-free readers does not give a deleted key's position back; that is
  * done by rte_hash_free_key_with_position(), after the same grace period. `struct row_ctl` keeps
  * the positions of a retired row. Rows beyond max_channels are the slack that a storm of removals
@@ -75,6 +78,17 @@ struct row_ctl {
 	int32_t pos_live;
 };
 
+/*
+ * How the connection of a channel ended, for those that are kept without one. It says whose it is,
+ * so it need not be cleared when its row goes to another channel: few channels ever have one, and
+ * the memory of the others is never touched.
+ */
+struct row_end {
+	_Atomic mqt_chan_id chan; /* W: control, behind the others; R: any */
+	_Atomic uint64_t wall_ns;
+	_Atomic uint64_t counter[MQT_SLOT_N_COUNTERS];
+};
+
 /* FIFO of rows by index. */
 struct row_list {
 	uint32_t first;
@@ -88,10 +102,12 @@ struct mqt_maps {
 	struct rte_hash *infos; /* id -> row */
 	struct rte_hash *lives; /* id -> row, or NULL while not live */
 	struct mqt_chan *rows;
+	struct row_end *ends; /* by row */
 	struct row_ctl *ctl;
 	uint32_t n_rows;
 	uint32_t capacity;
 	size_t rows_bytes;
+	size_t ends_bytes;
 	/* control only */
 	struct row_list free;
 	struct row_list retired;
@@ -212,6 +228,13 @@ set_state(struct mqt_chan *row, enum mqt_chan_state state)
 	atomic_store_explicit(&row->state, state, memory_order_release);
 }
 
+static void
+set_info(struct mqt_chan *row, struct mqt_info *info)
+{
+	atomic_store_explicit(
+			&row->info, info, memory_order_release); /* pairs with mqt_chan_info() */
+}
+
 /* --- creation -------------------------------------------------------------------------------- */
 
 static struct rte_hash *
@@ -232,18 +255,24 @@ table_create(const struct mqt_maps_params *params, const char *suffix, uint32_t 
 	return rte_hash_create(&hp);
 }
 
+/* Zeroed; memory is taken as it is first used. */
+static void *
+pages(size_t bytes)
+{
+	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
 static int
 rows_create(struct mqt_maps *maps)
 {
-	void *mem;
-
 	maps->rows_bytes = (size_t)maps->n_rows * sizeof(struct mqt_chan);
-	/* zeroed and FREE; memory is taken as rows are first used */
-	mem = mmap(NULL, maps->rows_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			0);
-	if (mem == MAP_FAILED)
+	maps->rows = pages(maps->rows_bytes);
+	maps->ends_bytes = (size_t)maps->n_rows * sizeof(struct row_end);
+	maps->ends = pages(maps->ends_bytes);
+	if (!maps->rows || !maps->ends)
 		return -ENOMEM;
-	maps->rows = mem;
 	maps->ctl = calloc(maps->n_rows, sizeof(*maps->ctl));
 	if (!maps->ctl)
 		return -ENOMEM;
@@ -315,15 +344,27 @@ mqt_maps_destroy(struct mqt_maps *maps)
 	rte_hash_free(maps->lives);
 	if (maps->rows) {
 		for (uint32_t i = 0; i < maps->n_touched; i++)
-			free(maps->rows[i].info);
+			free(mqt_chan_info(&maps->rows[i]));
 		munmap(maps->rows, maps->rows_bytes);
 	}
+	if (maps->ends)
+		munmap(maps->ends, maps->ends_bytes);
 	free(maps->ctl);
 	grace_fini(&maps->grace);
 	free(maps);
 }
 
 /* --- insertion ------------------------------------------------------------------------------- */
+
+static uint32_t
+row_take(struct mqt_maps *maps)
+{
+	uint32_t index = list_pop(maps, &maps->free);
+
+	if (index >= get(&maps->n_touched))
+		atomic_store_explicit(&maps->n_touched, index + 1, memory_order_relaxed);
+	return index;
+}
 
 static void
 retire_row(struct mqt_maps *maps, uint32_t row) MQT_REQUIRES(mqt_role_control)
@@ -341,7 +382,7 @@ retire_row(struct mqt_maps *maps, uint32_t row) MQT_REQUIRES(mqt_role_control)
 static int
 tables_add(struct mqt_maps *maps, struct mqt_chan *row, bool new_client, struct row_ctl *ctl)
 {
-	const struct mqt_digest *digest = &row->info->digest;
+	const struct mqt_digest *digest = &mqt_chan_info(row)->digest;
 
 	ctl->pos_chan = NO_POS;
 	ctl->pos_info = NO_POS;
@@ -364,7 +405,7 @@ err_info:
 static void
 link_row(struct mqt_maps *maps, struct mqt_chan *head, struct mqt_chan *row)
 {
-	const struct mqt_digest *digest = &row->info->digest;
+	const struct mqt_digest *digest = &mqt_chan_info(row)->digest;
 	struct mqt_chan *tail = head;
 
 	if (!head) {
@@ -393,22 +434,19 @@ mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info, ui
 		rte_errno = ENOSPC;
 		return NULL;
 	}
-	index = list_pop(maps, &maps->free);
+	index = row_take(maps);
 	row = &maps->rows[index];
 	row->id = id;
-	row->info = info;
+	set_info(row, info);
 	row->stamp_ns = stamp_ns;
 	row->connected_ns = now_ns;
 	row->connected_wall_ns = wall_ns;
 	row->epoch = epoch;
 	row->tag = 0;
 	atomic_store_explicit(&row->next, NULL, memory_order_relaxed);
-	if (index >= get(&maps->n_touched))
-		atomic_store_explicit(&maps->n_touched, index + 1, memory_order_relaxed);
-
 	head = lookup_client(maps, &info->digest);
 	if (tables_add(maps, row, !head, &maps->ctl[index]) < 0) {
-		row->info = NULL;
+		set_info(row, NULL);
 		retire_row(maps, index);
 		rte_errno = ENOSPC;
 		return NULL;
@@ -420,7 +458,54 @@ mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info, ui
 	return row;
 }
 
-/* --- changes and removal --------------------------------------------------------------------- */
+/* --- what may change in a row ------------------------------------------------------------------- */
+
+/* A free row carries the old info through the grace period: it has no id and was never published. */
+static void
+retire_info(struct mqt_maps *maps, struct mqt_info *info) MQT_REQUIRES(mqt_role_control)
+{
+	uint32_t index = row_take(maps);
+	struct mqt_chan *row = &maps->rows[index];
+
+	row->id = MQT_CHAN_NONE;
+	set_info(row, info);
+	maps->ctl[index].pos_chan = NO_POS;
+	maps->ctl[index].pos_info = NO_POS;
+	maps->ctl[index].pos_live = NO_POS;
+	retire_row(maps, index);
+}
+
+int
+mqt_maps_set_info(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info)
+{
+	struct mqt_chan *row = lookup_id(maps->infos, id);
+	struct mqt_info *old;
+
+	if (!row)
+		return -ENOENT;
+	old = mqt_chan_info(row);
+	if (!mqt_digest_equal(&old->digest, &info->digest))
+		return -EINVAL;
+	if (maps->free.n == 0)
+		return -ENOSPC;
+	set_info(row, info);
+	retire_info(maps, old);
+	return 0;
+}
+
+void
+mqt_maps_set_end(struct mqt_maps *maps, const struct mqt_chan *row, const struct mqt_chan_end *end)
+{
+	struct row_end *e = &maps->ends[row - maps->rows];
+
+	for (unsigned c = 0; c < MQT_SLOT_N_COUNTERS; c++)
+		atomic_store_explicit(&e->counter[c], end->counter[c], memory_order_relaxed);
+	atomic_store_explicit(&e->wall_ns, end->wall_ns, memory_order_relaxed);
+	/* pairs with the acquire load in mqt_maps_end() */
+	atomic_store_explicit(&e->chan, row->id, memory_order_release);
+}
+
+/* --- liveness and removal --------------------------------------------------------------------- */
 
 int
 mqt_maps_set_down(struct mqt_maps *maps, mqt_chan_id id, enum mqt_chan_state state)
@@ -452,7 +537,7 @@ mqt_maps_set_live(struct mqt_maps *maps, mqt_chan_id id)
 static int32_t
 unlink_row(struct mqt_maps *maps, struct mqt_chan *row)
 {
-	const struct mqt_digest *digest = &row->info->digest;
+	const struct mqt_digest *digest = &mqt_chan_info(row)->digest;
 	struct mqt_chan *prev = lookup_client(maps, digest);
 	struct mqt_chan *next = next_of(row);
 
@@ -520,18 +605,20 @@ mqt_maps_reclaim(struct mqt_maps *maps, unsigned budget, mqt_maps_reclaim_fn fn,
 	while (n < budget && maps->reclaimed != completed) {
 		uint32_t index = list_pop(maps, &maps->retired);
 		struct mqt_chan *row = &maps->rows[index];
-		struct mqt_info *info = row->info;
+		struct mqt_info *info = mqt_chan_info(row);
 		mqt_chan_id id = row->id;
 
 		position_free(maps->chans, maps->ctl[index].pos_chan);
 		position_free(maps->infos, maps->ctl[index].pos_info);
 		position_free(maps->lives, maps->ctl[index].pos_live);
-		row->info = NULL;
+		set_info(row, NULL);
 		maps->reclaimed++;
 		count(&maps->n_retired, -1);
 		list_push(maps, &maps->free, index);
 		n++;
-		if (info) /* none where an insertion failed */
+		if (id == MQT_CHAN_NONE) /* one that was replaced */
+			free(info);
+		else if (info) /* none where an insertion failed */
 			fn(arg, id, info, row->tag);
 	}
 	if (maps->retired.n > 0 && grace_wanted(&maps->grace))
@@ -599,6 +686,20 @@ mqt_maps_info(const struct mqt_maps *maps, mqt_chan_id id)
 	const struct mqt_chan *row = lookup_id(maps->infos, id);
 
 	return row && state_of(row) != MQT_CHAN_FREE ? row : NULL;
+}
+
+bool
+mqt_maps_end(const struct mqt_maps *maps, const struct mqt_chan *row, struct mqt_chan_end *out)
+{
+	const struct row_end *e = &maps->ends[row - maps->rows];
+
+	/* pairs with the release store in mqt_maps_set_end() */
+	if (atomic_load_explicit(&e->chan, memory_order_acquire) != row->id)
+		return false;
+	out->wall_ns = atomic_load_explicit(&e->wall_ns, memory_order_relaxed);
+	for (unsigned c = 0; c < MQT_SLOT_N_COUNTERS; c++)
+		out->counter[c] = atomic_load_explicit(&e->counter[c], memory_order_relaxed);
+	return true;
 }
 
 bool

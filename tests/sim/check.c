@@ -75,7 +75,7 @@ key_of(struct sim_world *w, const struct mqt_digest *digest)
 static bool
 anonymous(const struct mqt_chan *c)
 {
-	return (c->info->flags & MQT_INFO_ANONYMOUS) != 0;
+	return (mqt_chan_info(c)->flags & MQT_INFO_ANONYMOUS) != 0;
 }
 
 static void
@@ -83,7 +83,7 @@ check_row(struct sim_world *w, const struct mqt_chan *c, bool live)
 		MQT_REQUIRES_SHARED(mqt_rcu_read)
 {
 	const struct mqt_chan *found[16];
-	const struct mqt_info *info = c->info;
+	const struct mqt_info *info = mqt_chan_info(c);
 	unsigned n, i;
 
 	if (mqt_cm_info(sim_tracker_cm(w), c->id) != c)
@@ -123,7 +123,8 @@ check_maps(struct sim_world *w)
 		if (!is_live)
 			continue;
 		for (unsigned i = 0; i < n_live; i++)
-			if (mqt_digest_equal(&live[i]->info->digest, &c->info->digest))
+			if (mqt_digest_equal(&mqt_chan_info(live[i])->digest,
+					    &mqt_chan_info(c)->digest))
 				sim_fail(w, "I1", "channels %" PRIx64 " and %" PRIx64 " are live",
 						live[i]->id, c->id);
 		if (n_live < 256)
@@ -255,8 +256,8 @@ row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rc
 	uint32_t pos = 0;
 
 	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos)))
-		if (mqt_endpoint_equal(&c->info->peer, &f->ep[SIM_CLIENT]) &&
-				c->info->keepalive_sec == f->keepalive &&
+		if (mqt_endpoint_equal(&mqt_chan_info(c)->peer, &f->ep[SIM_CLIENT]) &&
+				mqt_chan_info(c)->keepalive_sec == f->keepalive &&
 				(!newest || c->stamp_ns > newest->stamp_ns))
 			newest = c;
 	return newest;

@@ -53,7 +53,8 @@ sim_check_slow_reader(struct sim_world *w)
 	uint32_t pos;
 
 	if (state.held) {
-		if (state.held->id != state.held_id || state.held->info != state.held_info ||
+		if (state.held->id != state.held_id ||
+				mqt_chan_info(state.held) != state.held_info ||
 				state.held_info->keepalive_sec != state.held_keepalive)
 			sim_fail(w, "R10", "row of %" PRIx64 " changed under a reader",
 					state.held_id);
@@ -69,8 +70,8 @@ sim_check_slow_reader(struct sim_world *w)
 	if (c) {
 		state.held = c;
 		state.held_id = c->id;
-		state.held_info = c->info;
-		state.held_keepalive = c->info->keepalive_sec;
+		state.held_info = mqt_chan_info(c);
+		state.held_keepalive = mqt_chan_info(c)->keepalive_sec;
 	}
 	mqt_rcu_read_unlock();
 }

@@ -55,7 +55,7 @@ owe(struct sim_world *w, mqt_chan_id chan)
 	quit(chan);
 	mqt_rcu_read_lock();
 	c = mqt_cm_info(sim_tracker_cm(w), chan);
-	owes = c && outlives(c->info);
+	owes = c && outlives(mqt_chan_info(c));
 	mqt_rcu_read_unlock();
 	if (!owes)
 		return;

@@ -100,7 +100,7 @@ state_of(const struct mqt_chan *row)
 static struct seen_row
 see(const struct mqt_chan *row)
 {
-	return (struct seen_row){ row, row->info, row->id, row->stamp_ns, row->epoch };
+	return (struct seen_row){ row, mqt_chan_info(row), row->id, row->stamp_ns, row->epoch };
 }
 
 /* A row that was found in this section, and everything behind it. */
@@ -133,7 +133,8 @@ check_same(struct state *t, const struct seen_row *seen)
 static bool
 belongs_to(const struct mqt_chan *row, uint32_t client)
 {
-	return record_client(mqt_info_clientid(row->info), row->info->clientid_len) == client;
+	return record_client(mqt_info_clientid(mqt_chan_info(row)),
+			       mqt_chan_info(row)->clientid_len) == client;
 }
 
 /* A row found by its id has this id and no other generation. */
@@ -153,8 +154,12 @@ static void
 check_traffic(struct state *t, mqt_chan_id id)
 {
 	uint64_t v[MQT_SLOT_N_COUNTERS];
+	int rc;
 
-	if (mqt_cm_stats(t->r->s->cm, id, v, NULL) < 0)
+	mqt_rcu_read_lock(); /* a section of its own: the channel may be gone by now */
+	rc = mqt_cm_stats(t->r->s->cm, id, v, NULL);
+	mqt_rcu_read_unlock();
+	if (rc < 0)
 		return;
 	t->r->n_stats++;
 	for (unsigned c = 0; c < MQT_SLOT_N_COUNTERS; c++) {
@@ -199,7 +204,7 @@ walk_next(struct state *t) MQT_REQUIRES_SHARED(mqt_rcu_read)
 		return mqt_cm_channels_next(cm, &t->pos);
 	case 1:
 		row = mqt_cm_sessions_next(cm, -1, &t->pos);
-		if (row && (row->info->flags & MQT_INFO_CLEAN_START))
+		if (row && (mqt_chan_info(row)->flags & MQT_INFO_CLEAN_START))
 			bad(t, "a clean start among the sessions", row->id);
 		return row;
 	default:

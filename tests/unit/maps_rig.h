@@ -62,7 +62,7 @@ row_is_whole(const struct mqt_chan *row, uint64_t client, mqt_chan_id chan)
 {
 	struct payload p;
 
-	memcpy(&p, mqt_info_clientid(row->info), sizeof(p));
+	memcpy(&p, mqt_info_clientid(mqt_chan_info(row)), sizeof(p));
 	return p.sum == payload_sum(p.client, p.chan) && p.chan == row->id &&
 			row->stamp_ns == mix(row->id) && row->epoch == p.client &&
 			(client == 0 || p.client == client) && (chan == 0 || row->id == chan);

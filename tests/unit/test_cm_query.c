@@ -71,12 +71,14 @@ test_walks_and_traffic(void)
 	unsigned n = 0;
 
 	mqt_slot_count(&rig_slot_of(rig, a->id)->slot, MQT_RECV_MSG, 17);
+	mqt_rcu_read_lock();
 	CHECK_EQ(mqt_cm_stats(rig->cm, a->id, traffic, &seen), 0);
 	CHECK_EQ(traffic[MQT_RECV_MSG], 17);
 	CHECK_EQ(mqt_cm_stats(rig->cm, a->id + 1, traffic, NULL), -ENOENT);
 	CHECK_EQ(mqt_cm_stats(rig->cm, a->id ^ 1ull << 56, traffic, NULL), -ENOENT);
 	CHECK_EQ(mqt_cm_stats(rig->cm, a->id | 0xffull << 48, traffic, NULL), -ENOENT);
 	CHECK_EQ(mqt_cm_stats(rig->cm, a->id | 0xffffffull << 24, traffic, NULL), -ENOENT);
+	mqt_rcu_read_unlock();
 	rig->config.limits.down_slice = 1;
 	mqt_role_control_assert();
 	mqt_maps_set_down(rig->maps, b->id, MQT_CHAN_ORPHANED);

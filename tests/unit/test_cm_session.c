@@ -470,7 +470,11 @@ test_slot_of_a_retained_channel_is_used_again(void)
 
 	CHECK(b && rig_live(rig, b));
 	CHECK_EQ(rig_state(rig, a), MQT_CHAN_RETAINED);
-	CHECK_EQ(mqt_cm_stats(rig->cm, a->id, stats, NULL), -ENOENT);
+	mqt_slot_count(&rig_slot_of(rig, b->id)->slot, MQT_RECV_OCT, 17);
+	mqt_rcu_read_lock();
+	CHECK_EQ(mqt_cm_stats(rig->cm, a->id, stats, NULL), 0);
+	CHECK_EQ(stats[MQT_RECV_OCT], 0); /* its own, not the slot's */
+	mqt_rcu_read_unlock();
 	rig->now_ns += 3600 * MQT_NS_PER_SEC;
 	rig_settle(rig); /* its info is freed here, the slot is another's */
 	CHECK_EQ(rig_state(rig, a), MQT_CHAN_FREE);

@@ -139,8 +139,10 @@ static void
 test_retained_session_is_shown_until_its_client_is_back(void)
 {
 	static const char *const keys[] = { "clientid", "proto_name", "proto_ver", "keepalive",
-		"clean_start", "connected", "state", "connected_at", "ip_address", "port", "broker",
-		"listener", "domain", "node", "channel", "worker", "transport", NULL };
+		"clean_start", "connected", "state", "connected_at", "disconnected_at",
+		"ip_address", "port", "broker", "listener", "domain", "node", "channel", "worker",
+		"transport", "recv_oct", "recv_cnt", "recv_pkt", "recv_msg", "send_oct", "send_cnt",
+		"send_pkt", "send_msg", NULL };
 	struct tracker t;
 	struct peer p;
 	json_t *result, *record;
@@ -157,6 +159,8 @@ test_retained_session_is_shown_until_its_client_is_back(void)
 	check_keys(record, keys);
 	CHECK(json_is_false(json_object_get(record, "connected")));
 	CHECK_STR(text_of(record, "state"), "retained");
+	CHECK_EQ(int_of(record, "recv_oct"), 101);
+	CHECK(strcmp(text_of(record, "disconnected_at"), text_of(record, "connected_at")) >= 0);
 	json_decref(result);
 	result = peer_result(&p, "clients.list", "{\"state\":\"retained\"}");
 	CHECK_EQ(n_items(result, "clients"), 1);
@@ -187,6 +191,7 @@ test_retained_session_is_shown_until_its_client_is_back(void)
 	CHECK_EQ(n_items(result, "clients"), 1);
 	record = item(result, "clients", 0);
 	CHECK(json_is_true(json_object_get(record, "connected")));
+	CHECK(json_object_get(record, "disconnected_at") == NULL);
 	check_session(json_object_get(record, "session"), 7200);
 	json_decref(result);
 	result = peer_result(&p, "stats.get", NULL);

@@ -75,7 +75,7 @@ test_insert_publishes_in_all_maps(void)
 	mqt_role_control_assert();
 	row = mqt_maps_insert(maps, 42, info, mix(42), 1001, 1002, 7);
 	CHECK(row != NULL);
-	CHECK(row->info == info);
+	CHECK(mqt_chan_info(row) == info);
 	CHECK_EQ(row->id, 42);
 	CHECK_EQ(row->connected_ns, 1001);
 	CHECK_EQ(row->connected_wall_ns, 1002);

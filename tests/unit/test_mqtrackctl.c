@@ -387,6 +387,7 @@ test_sessions_are_shown_without_steering_the_terminal(void)
 	CHECK_EQ(n_lines(run.out), 3);
 	RUN(&t, "show", "gone");
 	CHECK(has(run.out, "session.expiry_interval      60"));
+	CHECK(has(run.out, "disconnected_at "));
 	CHECK(has(run.out, "house/#        1\n"));
 	RUN(&t, "stats");
 	CHECK(has(run.out, "retained "));
