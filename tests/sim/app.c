@@ -38,7 +38,7 @@ sim_app_start_as(struct sim_world *w, struct sim_flow *f, unsigned clientid)
 	f->anonymous = sim_clientids[f->clientid][0] == '\0';
 	f->fresh = f->stale = false;
 	f->released = f->tracked = f->ended = f->silent = false;
-	f->compare = false;
+	f->compare = f->owes = false;
 	f->chan = MQT_CHAN_NONE;
 	f->keepalive = (uint16_t)(1 + w->stats.connects % 65535);
 
@@ -316,6 +316,7 @@ sim_app_publish(struct sim_world *w, struct sim_flow *f)
 static void
 client_read(struct sim_world *w, struct sim_flow *f)
 {
+	struct sim_session *s = &w->session[f->domain][f->broker][f->clientid];
 	struct sim_peer *p = &f->peer[SIM_CLIENT];
 	struct mqt_mqtt_connack a;
 	struct mqt_mqtt_header h;
@@ -341,9 +342,11 @@ client_read(struct sim_world *w, struct sim_flow *f)
 		p->parsed += h.len + h.remaining;
 		if (h.type == MQT_MQTT_DISCONNECT)
 			p->fin_queued = true;
-		/* after its own FIN the session is closed for the tracker */
-		if ((h.type == MQT_MQTT_SUBACK || h.type == MQT_MQTT_UNSUBACK) && !p->fin_queued)
-			w->session[f->domain][f->broker][f->clientid].unseen--;
+		/* after its own FIN the session is closed for the tracker; of an older connection it
+		 * says nothing of what is on its way now */
+		if ((h.type == MQT_MQTT_SUBACK || h.type == MQT_MQTT_UNSUBACK) && !p->fin_queued &&
+				s->last == f->index && s->unseen > 0)
+			s->unseen--;
 	}
 	if (p->fin_in)
 		p->fin_queued = true;

@@ -196,12 +196,15 @@ check_events(struct sim_world *w)
 		struct key *k;
 
 		if (w->trace >= 0)
-			printf("%8" PRIu64 " %9.3f ms  event %s %s \"%.*s\" domain %u port %u\n",
+			printf("%8" PRIu64
+			       " %9.3f ms  event %s %s \"%.*s\" domain %u port %u chan %" PRIx64
+			       "\n",
 					w->step,
 					(double)(w->now_ns % (1000 * MQT_NS_PER_SEC)) / 1e6,
 					mqt_event_name((enum mqt_event_type)ev.type),
 					mqt_reason_name((enum mqt_reason)ev.reason),
-					ev.clientid_len, ev.clientid, ev.domain, ev.peer.port);
+					ev.clientid_len, ev.clientid, ev.domain, ev.peer.port,
+					ev.chan);
 
 		if (missed)
 			sim_fail(w, "I8", "%" PRIu64 " events lost before %" PRIu64, missed,
@@ -279,7 +282,7 @@ note_release(struct sim_world *w, struct sim_flow *f)
 	mqt_rcu_read_unlock();
 	if (!f->tracked || f->anonymous)
 		return;
-	sim_check_session_released(w, f->chan);
+	f->owes = true;
 	if (s->last == f->index)
 		s->stale = f->stale && !f->fresh;
 	if (f->fresh)
@@ -358,8 +361,11 @@ check_session(struct sim_world *w, const struct sim_flow *f, mqt_chan_id chan)
 	if (s->stale || f->peer[SIM_BROKER].ousted ||
 			sim_tracker_worker_counter(w, MQT_W_ANOMALY_GAP))
 		return;
-	if (!sim_tracker_inspect(w, chan, &topics))
+	if (!sim_tracker_inspect(w, chan, &topics)) {
+		if (w->faults)
+			return; /* it may have stepped down before it was asked */
 		topics = 0;
+	}
 	if ((topics & ~s->topics) || (s->exact && s->unseen == 0 && topics != s->topics))
 		sim_fail(w, "I7", "flow %u, %s: the tracker has topics %x, the broker %x", f->index,
 				sim_clientids[f->clientid], topics, s->topics);
@@ -381,14 +387,20 @@ live_row_of(struct sim_world *w, const struct sim_flow *f)
 	return chan;
 }
 
-/* Those that have resumed a session are compared at once, before more happens to it. */
+/*
+ * Those that have been released in this step, and not in the same breath as their client has reset
+ * them. One that has resumed a session is compared at once, before more happens to it.
+ */
 static void
-check_resumed(struct sim_world *w)
+check_released(struct sim_world *w)
 {
 	for (unsigned i = 0; i < SIM_FLOWS; i++) {
 		struct sim_flow *f = &w->flow[i];
 		mqt_chan_id chan;
 
+		if (f->owes && !f->ended)
+			sim_check_session_released(w, f->chan);
+		f->owes = false;
 		if (!f->compare || !sim_check_alive(f))
 			continue;
 		f->compare = false;
@@ -405,7 +417,7 @@ sim_check_step(struct sim_world *w)
 	check_maps(w);
 	sim_check_session_step(w);
 	sim_check_slow_reader(w);
-	check_resumed(w);
+	check_released(w);
 }
 
 /* R11: what was released without a row is never live. */

@@ -149,6 +149,7 @@ struct sim_flow {
 	bool stale;         /* the tracker did not know its broker's session before */
 	bool silent;        /* a newer CONNACK of its client id has been released since */
 	mqt_chan_id chan;   /* of that row */
+	bool owes;          /* it has been released in this step, with a session */
 	bool compare;       /* its session with the broker's, as soon as it is up */
 	uint16_t keepalive; /* no two incarnations have the same: finds the channel of this one */
 };

@@ -66,7 +66,10 @@ init_flows(struct sim_world *w)
 		for (unsigned end = 0; end < SIM_ENDS; end++) {
 			struct mqt_endpoint *ep = &f->ep[end];
 
+			/* a broker of a domain has one address */
 			ep->version = i % 3 == 2 ? 6 : 4;
+			if (w->crowded)
+				ep->version = f->domain == f->broker ? 4 : 6;
 			if (ep->version == 6)
 				memcpy(ep->ip, "\x20\x01\x0d\xb8", 4);
 			else
