@@ -41,6 +41,7 @@
 	X(EMBRYO_FULL, "handshakes not followed: the embryo table was full")                       \
 	X(CONNECTIONS, "connections made")                                                         \
 	X(TABLE_FULL, "connections not followed: no slot was free")                                \
+	X(TABLE_RECYCLED, "slots taken from connections that are opaque or sent no CONNECT")       \
 	X(HANDSHAKE_FULL, "connections made opaque: no handshake buffer was free")                 \
 	X(REPLACED, "flows whose five-tuple began a new incarnation")                              \
 	X(CONNECT, "CONNECT packets complete")                                                     \
@@ -57,6 +58,7 @@
 	X(OPAQUE_GAP, "of these: bytes acknowledged that never came by")                           \
 	X(OPAQUE_MPTCP, "of these: Multipath TCP")                                                 \
 	X(OPAQUE_SYN_DATA, "of these: data in an accepted SYN that could not be kept")             \
+	X(OPAQUE_SILENT, "of these: no CONNECT yet when handshake buffers ran out")                \
 	X(OPAQUE_URGENT, "of these: urgent data, which the broker reads beside the stream")        \
 	X(OPAQUE_AMBIGUOUS, "of these: a CONNECT that may not be the one the broker has")          \
 	X(OPAQUE_SIMULTANEOUS, "of these: both ends opened the flow at once")                      \

@@ -7,7 +7,10 @@
  * states follow conn.h. conn_remove() takes the key out when the flow is over. The slot is then
  * RELEASING: where the control lcore knows the channel (CONN_CHANNEL) it waits for REFUSE or
  * RELEASE, then it rests for slot_quiet_ms in the quiet FIFO, then it goes to the free FIFO. Slots
- * become free in mqt_conns_expire() only, so no slot changes hands within a burst (R1).
+ * become free in mqt_conns_expire() only (R1). When none is free, one is taken from a flow that has no
+ * channel and passes without a connection as well: an opaque one, else the one that has sent no
+ * CONNECT for longest. So connections that say nothing cannot fill the table (R13). Then every
+ * later packet of the burst is looked up again, for the slot has changed hands.
  *
  * Two tables, for the keys of IPv4 are a third of the size of those of IPv6; private to the
  * worker, therefore without any lock flag. The signature is the low half of the keyed flow hash
@@ -34,9 +37,10 @@
 #include <rte_mempool.h>
 #include <rte_prefetch.h>
 
-#define MAX_BURST    64
-#define MARGIN_SLOTS 1024 /* flows that wait, rest or close, beside the clients */
-#define MIN_HOLDS    64
+#define MAX_BURST     64
+#define MARGIN_SLOTS  1024 /* flows that wait, rest or close, beside the clients */
+#define MIN_HOLDS     64
+#define RECYCLE_LOOKS 64u /* slots looked at for one to recycle */
 
 static const char *const state_names[] = {
 	[MQT_CONN_FREE] = "free",
@@ -56,6 +60,8 @@ mqt_conn_state_name(enum mqt_conn_state state)
 {
 	return (unsigned)state < MQT_CONN_N_STATES ? state_names[state] : "unknown";
 }
+
+static void conn_detach(struct mqt_conns *cs, struct conn *c);
 
 /* --- slots ------------------------------------------------------------------------------------- */
 
@@ -88,6 +94,46 @@ slot_take(struct mqt_conns *cs)
 	if (cs->n_fresh < cs->n_slots)
 		return &cs->slots[cs->n_fresh++];
 	return fifo_take(cs, &cs->free);
+}
+
+/* Whether flows that are not known do not pass. */
+static bool
+listener_refuses(const struct mqt_listener *l)
+{
+	return l->on_failure == MQT_FAIL_CLOSED || l->midstream == MQT_MIDSTREAM_RESET;
+}
+
+/* A connection that can be forgotten without harm: it passes without one as well. */
+static struct conn *
+find_expendable(struct mqt_conns *cs)
+{
+	uint32_t looks = RTE_MIN(cs->n_fresh, RECYCLE_LOOKS);
+
+	for (; looks > 0; looks--) {
+		struct conn *c;
+
+		cs->hand = cs->hand + 1 < cs->n_fresh ? cs->hand + 1 : 0;
+		c = &cs->slots[cs->hand];
+		if (c->state == MQT_CONN_OPAQUE && !(c->flags & CONN_CHANNEL) &&
+				!listener_refuses(&cs->config->listeners[c->listener]))
+			return c;
+	}
+	return cs->oldest_silent ? cs->oldest_silent->conn : NULL;
+}
+
+/* Takes a slot from a connection that the control lcore never heard of, so it need not rest. */
+static struct conn *
+slot_recycle(struct mqt_conns *cs)
+{
+	struct conn *c = find_expendable(cs);
+
+	if (!c)
+		return NULL;
+	count(cs, MQT_W_TABLE_RECYCLED);
+	conn_detach(cs, c);
+	conn_set_state(cs, c, MQT_CONN_FREE);
+	cs->recycled = true;
+	return c;
 }
 
 void
@@ -258,6 +304,8 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 {
 	struct conn *c = slot_take(cs);
 
+	if (!c)
+		c = slot_recycle(cs);
 	if (!c) {
 		count(cs, MQT_W_TABLE_FULL);
 		return NULL;
@@ -290,8 +338,9 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 	return c;
 }
 
-void
-conn_remove(struct mqt_conns *cs, struct conn *c)
+/* The flow has no connection any more, and holds nothing. */
+static void
+conn_detach(struct mqt_conns *cs, struct conn *c)
 {
 	hold_drop(cs, &c->stream[CLIENT]);
 	hold_drop(cs, &c->stream[BROKER]);
@@ -301,6 +350,12 @@ conn_remove(struct mqt_conns *cs, struct conn *c)
 	mqt_wheel_disarm(cs->wheel, &c->timer);
 	if (c->flags & CONN_IN_TABLE)
 		table_remove(cs, c);
+}
+
+void
+conn_remove(struct mqt_conns *cs, struct conn *c)
+{
+	conn_detach(cs, c);
 	conn_set_state(cs, c, MQT_CONN_RELEASING);
 	if (!(c->flags & CONN_CHANNEL))
 		conn_slot_quiet(cs, c);
@@ -364,14 +419,8 @@ pass(struct mqt_conns *cs, const struct mqt_packet *p, enum mqt_worker_counter w
 	mqt_tx_push(cs->tx, p->port ^ 1, p->m, NULL, 0);
 }
 
-static bool
-listener_refuses(const struct mqt_listener *l)
-{
-	return l->on_failure == MQT_FAIL_CLOSED || l->midstream == MQT_MIDSTREAM_RESET;
-}
-
 /*
- * Such a listener lets no bytes of an unknown flow through to it. What has none may, for it is
+ * A listener that refuses lets no bytes of an unknown flow through to it. What has none may, for it is
  * mostly the end of a flow that was known.
  */
 static bool
@@ -541,13 +590,13 @@ mqt_conns_input(struct mqt_conns *cs, struct mqt_packet *pkts, unsigned n)
 
 	cs->now_ns = mqt_clock_mono(cs->clock);
 	cs->now_ms = (uint32_t)(cs->now_ns / MQT_NS_PER_MS);
-	cs->added = false;
+	cs->added = cs->recycled = false;
 	n = RTE_MIN(n, (unsigned)MAX_BURST);
 	lookup_burst(cs, pkts, n, found);
 	for (unsigned i = 0; i < n; i++) {
 		struct conn *c = found[i];
 
-		if (c ? !(c->flags & CONN_IN_TABLE) : cs->added)
+		if (c ? cs->recycled || !(c->flags & CONN_IN_TABLE) : cs->added)
 			c = conn_lookup(cs, &pkts[i].key, pkts[i].hash,
 					pkts[i].view.ip_version == 6);
 		judge(cs, c, &pkts[i]);

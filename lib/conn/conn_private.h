@@ -136,6 +136,9 @@ struct handshake {
 	uint32_t early_len, early_cap;
 	struct mqt_session *session; /* as long as CONNECT is kept, see struct conn */
 	uint32_t link;               /* next free */
+	/* EMBRYONIC: among those that have sent no whole CONNECT, by age */
+	struct conn *conn;
+	struct handshake *older, *newer;
 };
 
 /** Addresses and VLAN tags; the EtherType follows from the IP version. */
@@ -261,9 +264,12 @@ struct mqt_conns {
 	uint64_t open_ns; /* stamp of the last OPEN */
 	uint32_t now_ms;
 	bool added;       /* a flow was added in this burst */
+	bool recycled;    /* a slot has changed hands in this burst */
+	uint32_t hand;    /* where the search for a slot to recycle goes on */
 	uint32_t n_fresh; /* slots never used begin here */
 	struct fifo free, quiet;
 	uint32_t free_hold, fresh_hold, free_handshake, fresh_handshake;
+	struct handshake *oldest_silent, *newest_silent;
 	uint32_t free_embryo, fresh_embryo, oldest_embryo, newest_embryo, n_syn_data;
 	uint64_t anomaly_second; /* in which n_anomalies were told */
 	uint32_t n_anomalies;
@@ -518,8 +524,11 @@ void handshake_fini(struct mqt_conns *cs);
 /** Appends to a buffer that grows. @return false: no memory, nothing has changed. */
 bool handshake_append(uint8_t **buf, uint32_t *len, uint32_t *cap, const void *data, uint32_t n);
 
-/** Gives a new connection its handshake. @return false: none is free. */
-bool handshake_begin(struct mqt_conns *cs, struct conn *c);
+/**
+ * Gives a new connection its handshake, that of the oldest connection which has sent no CONNECT if
+ * no other is left. @return false: there is none.
+ */
+bool handshake_begin(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 void handshake_end(struct mqt_conns *cs, struct conn *c);
 
 /** What the broker's bytes so far mean. */

@@ -14,6 +14,9 @@
  * another content is dropped (I12), or ends the stream where it went on, or goes on behind its end.
  * A CONNACK that does not acknowledge CONNECT answers another one, and the flow is opaque.
  *
+ * Handshakes are few, so they go to those who speak: when none is left, the connection that has sent
+ * no CONNECT for longest loses its own and is opaque (R13).
+ *
  * What is not understood makes the flow opaque, or resets it where its listener fails closed.
  * A CONNECT is parsed when it is whole, and before that only as its length doubles, so that small
  * segments do not make it quadratic.
@@ -47,11 +50,48 @@ handshake_fini(struct mqt_conns *cs)
 	free(cs->handshakes);
 }
 
+/* --- those that have not said who they are ----------------------------------------------------- */
+
+static void
+silent_append(struct mqt_conns *cs, struct conn *c)
+{
+	struct handshake *hs = c->hs;
+
+	hs->conn = c;
+	hs->newer = NULL;
+	hs->older = cs->newest_silent;
+	if (hs->older)
+		hs->older->newer = hs;
+	else
+		cs->oldest_silent = hs;
+	cs->newest_silent = hs;
+}
+
+static void
+silent_remove(struct mqt_conns *cs, struct handshake *hs)
+{
+	if (!hs->conn)
+		return;
+	hs->conn = NULL;
+	if (hs->older)
+		hs->older->newer = hs->newer;
+	else
+		cs->oldest_silent = hs->newer;
+	if (hs->newer)
+		hs->newer->older = hs->older;
+	else
+		cs->newest_silent = hs->older;
+}
+
 bool
 handshake_begin(struct mqt_conns *cs, struct conn *c)
 {
-	uint32_t index = cs->free_handshake;
+	uint32_t index;
 
+	if (cs->free_handshake == NO_INDEX && cs->fresh_handshake == cs->n_handshakes &&
+			cs->oldest_silent)
+		conn_untracked(cs, cs->oldest_silent->conn, MQT_W_OPAQUE_SILENT);
+	index = cs->free_handshake;
 	if (index != NO_INDEX)
 		cs->free_handshake = cs->handshakes[index].link;
 	else if (cs->fresh_handshake < cs->n_handshakes)
@@ -62,6 +102,7 @@ handshake_begin(struct mqt_conns *cs, struct conn *c)
 	*c->hs = (struct handshake){ .base = c->isn + 1 };
 	c->flags |= CONN_HANDSHAKE;
 	layers_begin(cs, c);
+	silent_append(cs, c);
 	return true;
 }
 
@@ -73,6 +114,7 @@ handshake_end(struct mqt_conns *cs, struct conn *c)
 	if (!(c->flags & CONN_HANDSHAKE))
 		return;
 	c->flags &= (uint16_t)~CONN_HANDSHAKE;
+	silent_remove(cs, hs);
 	c->session = hs->session;
 	free(hs->connect);
 	free(hs->reply);
@@ -172,6 +214,7 @@ handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *dat
 		mqt_slot_count(&c->slot, MQT_RECV_PKT, 1);
 		if (hs->keeps_raw) /* up to the end of CONNECT */
 			hs->raw_len -= len - used + hs->behind;
+		silent_remove(cs, hs);
 		conn_set_state(cs, c, MQT_CONN_CONNECTING);
 	}
 	return used;

@@ -108,8 +108,7 @@ test_full_table_passes_or_resets_as_the_listener_says(void)
 		w.config.limits.max_connections = 1;
 		w.config.listeners[0].on_failure = closed ? MQT_FAIL_CLOSED : MQT_FAIL_OPEN;
 		world_start();
-		tcp_open(&a);
-		out_clear();
+		connected(&a, "a");
 		tcp_open(&b);
 		CHECK_EQ(COUNT(TABLE_FULL), 1);
 		CHECK_EQ(COUNT(INJECTED_RST), closed ? 2 : 0);
@@ -122,6 +121,8 @@ test_full_table_passes_or_resets_as_the_listener_says(void)
 		send_next(&b, CLIENT, ACK, "data", 4);
 		CHECK_EQ(COUNT(MIDSTREAM), closed ? 1 : 2);
 		CHECK_EQ(sent(1, 0)->v.payload_len, closed ? 0 : 4);
+		tell(&a, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+		release(&a);
 		world_end();
 	}
 }
@@ -135,10 +136,10 @@ test_no_handshake_left_makes_the_flow_opaque(void)
 	w.config.limits.max_handshakes = 1;
 	world_start();
 	tcp_open(&a);
+	mqtt_open(&a, "a");
 	tcp_open(&b);
 	CHECK_EQ(COUNT(HANDSHAKE_FULL), 1);
 	CHECK_EQ(in_state(MQT_CONN_OPAQUE), 1);
-	mqtt_open(&a, "a");
 	tell(&a, MQT_MSG_GRANT, 0);
 	b = flow_new();
 	tcp_open(&b); /* a's came back with its GRANT */
