@@ -62,17 +62,22 @@ BREAKS = [
      "	mqt_wheel_disarm(cs->wheel, &c->timer);\n"),
     ("R8", "the channels of a stalled worker stay live",
      "lib/cm/orphan.c",
-     "	if (walk == CM_WALK_ORPHAN && cm_row_state(row) == MQT_CHAN_CONNECTED) {",
-     "	if (0 && walk == CM_WALK_ORPHAN) {"),
+     "	bool orphan = walk == CM_WALK_ORPHAN;\n",
+     "	bool orphan = walk == CM_WALK_ORPHAN;\n\n	if (orphan)\n		return false;\n"),
     ("R8-down", "the channels of a stalled worker are taken for down",
      "lib/cm/orphan.c",
-     "		mqt_maps_set_down(cm->maps, id, MQT_CHAN_ORPHANED);\n",
-     "		cm_chan_down(cm, mqt_maps_get(cm->maps, id), MQT_REASON_NONE);\n"
-     "		cm_down_push(cm, id);\n"),
+     "	bool orphan = walk == CM_WALK_ORPHAN;\n",
+     "	bool orphan = walk == CM_WALK_ORPHAN;\n"
+     "	struct mqt_chan *row = mqt_maps_get(cm->maps, id);\n\n"
+     "	if (orphan && row && cm_row_up(row)) {\n"
+     "		cm_chan_down(cm, row, MQT_REASON_NONE);\n"
+     "		cm_down_push(cm, id);\n"
+     "		return true;\n"
+     "	}\n"),
     ("R8-back", "the channels of a worker that answers again stay orphans",
      "lib/cm/orphan.c",
-     "	if (walk == CM_WALK_ADOPT && cm_row_state(row) == MQT_CHAN_ORPHANED) {",
-     "	if (0 && walk == CM_WALK_ADOPT) {"),
+     "	bool orphan = walk == CM_WALK_ORPHAN;\n",
+     "	bool orphan = walk == CM_WALK_ORPHAN;\n\n	if (!orphan)\n		return false;\n"),
     ("R9", "the old rows are removed before the new one is there",
      "lib/cm/admit.c",
      "	if (rows_full(cm) && lock->stepped)\n",
