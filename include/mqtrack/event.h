@@ -49,7 +49,8 @@ struct mqt_event {
 	/**
 	 * Of the channel: greater than that of every earlier channel of its client id since start,
 	 * not always by one. A newcomer that was superseded or refused has the one that it would
-	 * have got, which the next channel of the client id has too, or a greater one.
+	 * have got, which the next channel of the client id has too, or a greater one. 0 where there
+	 * is no client: an anomaly of a flow without channel.
 	 */
 	uint64_t epoch;
 	uint64_t wall_ns;

@@ -17,14 +17,18 @@ cm_anomaly(struct mqt_cm *cm, const struct mqt_msg *msg)
 	const struct mqt_chan *row = mqt_maps_get(cm->maps, msg->chan);
 	const struct cm_note *note = cm_note_find(&cm->notes, msg->chan);
 	const struct mqt_info *info = msg->info;
+	uint64_t epoch = 0; /* a flow without channel has no client */
 
-	if (!info && row)
+	if (!info && row) {
 		info = mqt_chan_info(row);
-	else if (!info && note)
+		epoch = row->epoch;
+	} else if (!info && note && note->info) {
 		info = note->info;
+		epoch = cm_chan_epoch(cm, &info->digest);
+	}
 	if (info)
 		cm_announce(cm, MQT_EVENT_ANOMALY, (enum mqt_reason)msg->reason, msg->chan, info,
-				row ? row->epoch : 0, NULL);
+				epoch, NULL);
 	cm_count(cm, MQT_C_ANOMALIES);
 	free(msg->info);
 }

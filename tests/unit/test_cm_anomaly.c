@@ -57,6 +57,7 @@ test_anomaly_of_a_newcomer_is_an_event_with_its_name(void)
 	CHECK(next_anomaly(rig, &ev));
 	CHECK_EQ(ev.clientid_len, 3);
 	CHECK_MEM(ev.clientid, "new", 3);
+	CHECK_EQ(ev.epoch, 1); /* the one that it gets */
 	CHECK_EQ(conn->n_grants, 1);
 	rig_check_end(rig);
 }

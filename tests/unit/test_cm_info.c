@@ -311,7 +311,8 @@ test_end_of_a_channel_is_not_that_of_the_next_one_of_its_row(void)
 	struct rig *rig = rig_create(small);
 	uint64_t ended_ns, v;
 
-	for (unsigned i = 0; i < 2000; i++) { /* more than there are rows */
+	/* more than there are rows */
+	for (uint32_t i = rig_sizes(rig).free + 64; i > 0; i--) {
 		struct rig_conn *a = rig_connect(rig, 0, kept);
 
 		mqt_rcu_read_lock();
@@ -442,11 +443,12 @@ test_client_id_means_its_newest_channel(void)
 {
 	struct rig *rig = rig_create(small);
 	struct rig_open elsewhere = { .clientid = "a", .broker = 1, .resume = true };
-	struct rig_conn *a = retain(rig, 0, kept), *b, *c, *d;
+	struct rig_conn *a = retain(rig, 0, kept), *b, *c, *d, *beside;
 	const struct mqt_chan *newest;
 
 	b = rig_connect(rig, 1, elsewhere);
-	c = put_beside(rig, 0, &id_a); /* at the same moment */
+	beside = put_beside(rig, 1, &id_a);
+	c = put_beside(rig, 0, &id_a); /* at the same moment: the last one registered */
 	d = rig_connect(rig, 1, (struct rig_open){ .clientid = "a", .domain = 1 });
 	mqt_rcu_read_lock();
 	newest = mqt_cm_newest(rig->cm, 0, "a", 1);
@@ -457,6 +459,7 @@ test_client_id_means_its_newest_channel(void)
 	mqt_rcu_read_unlock();
 	mqt_role_control_assert();
 	CHECK_EQ(mqt_cm_unregister(rig->cm, c->id), 0);
+	CHECK_EQ(mqt_cm_unregister(rig->cm, beside->id), 0);
 	CHECK_EQ(mqt_cm_unregister(rig->cm, b->id), 0);
 	mqt_rcu_read_lock();
 	newest = mqt_cm_newest(rig->cm, 0, "a", 1);
