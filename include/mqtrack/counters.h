@@ -17,6 +17,7 @@
 	X(TX_PACKETS, "packets sent")                                                              \
 	X(TX_DROPPED, "packets the port did not take")                                             \
 	X(TX_KILLED, "packets withheld because their channel had been killed")                     \
+	X(OWNED, "packets of listeners received by their owner")                                   \
 	X(HANDED_OVER, "packets handed to their owner")                                            \
 	X(HANDOVER_DROPPED, "packets dropped because the owner's ring was full")                   \
 	X(PASSED, "packets passed that belong to no tracked flow")                                 \

@@ -29,6 +29,22 @@
  */
 int mqt_port_start(uint16_t port_id, unsigned n_queues, struct rte_mempool *pool);
 
+/** What spreads a port's packets over the queues of the workers. */
+enum mqt_port_rss {
+	MQT_PORT_RSS_NONE,     /* one queue */
+	MQT_PORT_RSS_HARDWARE, /* the port, both directions of a flow alike */
+	MQT_PORT_RSS_SOFTWARE, /* the port as it likes, or not at all */
+};
+
+/**
+ * As mqt_port_start() has left it. Which worker owns a flow does not depend on it (rule R20).
+ * Context: any thread, after the start.
+ */
+enum mqt_port_rss mqt_port_rss(uint16_t port_id);
+
+/** "none", "hardware", "software". */
+const char *mqt_port_rss_name(enum mqt_port_rss rss);
+
 /** Stops and closes. */
 void mqt_port_stop(uint16_t port_id);
 

@@ -90,8 +90,10 @@ ctl_ports_json(struct mqt_ctl *ctl)
 	look(ctl);
 	for (unsigned port = 0; port < ctl_ports_count(ctl); port++)
 		json_array_append_new(list,
-				json_pack("{s:s, s:i, s:s, s:s}", "device", device(ctl, port),
+				json_pack("{s:s, s:i, s:s, s:s, s:s}", "device", device(ctl, port),
 						"pair", (int)(port / 2), "side", side(port), "link",
-						mqt_port_link_name(ctl->links[port])));
+						mqt_port_link_name(ctl->links[port]), "rss",
+						mqt_port_rss_name(mqt_port_rss(
+								ctl->p.port_ids[port]))));
 	return list;
 }

@@ -346,6 +346,7 @@ turn_port(struct mqt_worker *w, uint16_t port) MQT_REQUIRES(mqt_role_worker)
 			rte_prefetch0(rte_pktmbuf_mtod(m[i + PREFETCH_AHEAD], void *));
 		receive(w, m[i], port);
 	}
+	count(w, MQT_W_OWNED, w->n_batch);
 	end_burst(w);
 	return n;
 }
