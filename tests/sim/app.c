@@ -40,13 +40,18 @@ sim_app_start_as(struct sim_world *w, struct sim_flow *f, unsigned clientid)
 	f->released = f->tracked = f->ended = f->silent = false;
 	f->compare = f->owes = false;
 	f->chan = MQT_CHAN_NONE;
-	f->keepalive = (uint16_t)(1 + w->stats.connects % 65535);
+	f->keepalive = (uint16_t)(sim_percent(&w->rng, 30) ? 0 : 60 + sim_below(&w->rng, 60));
+	f->cut[SIM_CLIENT] = f->cut[SIM_BROKER] = false;
+	snprintf(f->username, sizeof(f->username), "u%u", (unsigned)w->stats.connects);
 
 	c.version = f->version;
 	c.clean_start = f->clean;
 	c.has_expiry = f->version == 5 && sim_percent(&w->rng, 85);
 	c.expiry_sec = c.has_expiry ? 3600 : 0;
 	c.keepalive_sec = f->keepalive;
+	c.has_username = true;
+	c.username.ptr = (const uint8_t *)f->username;
+	c.username.len = (uint32_t)strlen(f->username);
 	c.clientid.ptr = (const uint8_t *)sim_clientids[f->clientid];
 	c.clientid.len = (uint32_t)strlen(sim_clientids[f->clientid]);
 	sim_peer_connect(w, f);

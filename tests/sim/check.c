@@ -252,6 +252,13 @@ same_incarnation(const struct sim_flow *f)
 	return f->peer[SIM_BROKER].irs == f->peer[SIM_CLIENT].iss;
 }
 
+static bool
+is_of(const struct mqt_info *info, const struct sim_flow *f)
+{
+	return info->username_len == strlen(f->username) &&
+			memcmp(mqt_info_username(info), f->username, info->username_len) == 0;
+}
+
 static const struct mqt_chan *
 row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rcu_read)
 {
@@ -260,7 +267,7 @@ row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rc
 
 	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos)))
 		if (mqt_endpoint_equal(&mqt_chan_info(c)->peer, &f->ep[SIM_CLIENT]) &&
-				mqt_chan_info(c)->keepalive_sec == f->keepalive &&
+				is_of(mqt_chan_info(c), f) &&
 				(!newest || c->stamp_ns > newest->stamp_ns))
 			newest = c;
 	return newest;

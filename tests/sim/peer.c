@@ -102,6 +102,13 @@ sim_peer_abort(struct sim_world *w, struct sim_flow *f, enum sim_end end)
 	close_peer(p);
 }
 
+void
+sim_peer_vanish(struct sim_flow *f, enum sim_end end)
+{
+	f->cut[end] = true;
+	close_peer(&f->peer[end]);
+}
+
 static uint32_t
 fin_seq(const struct sim_peer *p)
 {
@@ -265,8 +272,11 @@ receive_data(struct sim_peer *p, const struct sim_seg *seg)
 {
 	uint32_t skip = p->rcv_nxt - seg->seq;
 
-	if (seg->len == 0 && !(seg->flags & MQT_TCP_FIN))
+	if (seg->len == 0 && !(seg->flags & MQT_TCP_FIN)) {
+		/* a keepalive probe is answered (RFC 9293 §3.8.4) */
+		p->ack_due |= seg->seq == p->rcv_nxt - 1;
 		return;
+	}
 	p->ack_due = true;
 	if (p->fin_in || mqt_seq_cmp(seg->seq, p->rcv_nxt) > 0 || skip > seg->len)
 		return; /* old, or behind a gap: only acknowledged */

@@ -151,7 +151,9 @@ struct sim_flow {
 	mqt_chan_id chan;   /* of that row */
 	bool owes;          /* it has been released in this step, with a session */
 	bool compare;       /* its session with the broker's, as soon as it is up */
-	uint16_t keepalive; /* no two incarnations have the same: finds the channel of this one */
+	uint16_t keepalive; /* 0: off */
+	char username[12];  /* no two incarnations have the same: finds the channel of this one */
+	bool cut[SIM_ENDS]; /* nothing reaches this end any more */
 };
 
 /* A broker's session of a client id; topic k of them is one bit. */
@@ -170,7 +172,7 @@ struct sim_tracker;
 
 struct sim_stats {
 	uint64_t connects, released, kicks, deliveries, drops, reorders, stalls, quiets, sessions,
-			resumed, clock_steps, suspensions, floods, contests, storms;
+			resumed, clock_steps, suspensions, floods, contests, storms, silences;
 };
 
 struct sim_world {
@@ -223,6 +225,8 @@ void sim_peer_output(struct sim_world *w, struct sim_flow *f, enum sim_end end);
 void sim_peer_timeout(struct sim_world *w, struct sim_flow *f, enum sim_end end);
 void sim_peer_write(struct sim_peer *p, const void *data, size_t len);
 void sim_peer_abort(struct sim_world *w, struct sim_flow *f, enum sim_end end);
+/* Is gone, without a word, and answers nobody. */
+void sim_peer_vanish(struct sim_flow *f, enum sim_end end);
 bool sim_link_push(struct sim_link *l, const struct sim_seg *seg);
 bool sim_link_pop(struct sim_link *l, struct sim_seg *seg);
 
@@ -309,6 +313,15 @@ void sim_contest_check(struct sim_world *w, unsigned domain, unsigned clientid);
 struct sim_flow *sim_storm_gather(struct sim_world *w);
 /* When they are connected: all leave, the newcomer comes. */
 void sim_storm_break(struct sim_world *w, struct sim_flow *newcomer);
+
+/* --- silence.c --------------------------------------------------------------------------------- */
+
+/* One end of a flow vanishes. @return false: there is none. */
+bool sim_silence_begin(struct sim_world *w);
+/* A second passes. @return false: it was the last. */
+bool sim_silence_second(struct sim_world *w, unsigned second);
+/* After that, when nothing moves any more: that flow is over, and no other one. */
+void sim_silence_check(struct sim_world *w);
 
 /* --- check_time.c ------------------------------------------------------------------------------ */
 

@@ -115,7 +115,7 @@ step_down(struct sim_world *w, struct sim_flow *f, enum sim_end end)
 {
 	struct sim_seg seg;
 
-	if (!sim_link_pop(&f->down[end], &seg))
+	if (!sim_link_pop(&f->down[end], &seg) || f->cut[end])
 		return;
 	if (w->faults && sim_percent(&w->rng, 2)) {
 		w->stats.drops++;
@@ -299,7 +299,23 @@ storm(struct sim_world *w)
 	sim_check_quiet(w);
 }
 
-/* Every end disappears without a word; the tracker must find that out by itself. */
+/* At a quiet point. */
+static void
+silence(struct sim_world *w)
+{
+	if (!sim_silence_begin(w))
+		return;
+	for (unsigned second = 0; sim_silence_second(w, second); second++) {
+		settle_round(w);
+		settle_round(w); /* and what it has brought about */
+		sim_check_step(w);
+	}
+	settle(w);
+	sim_silence_check(w);
+	sim_check_quiet(w);
+}
+
+/* Every end leaves, or disappears without a word, which the tracker must find out by itself. */
 static void
 finish(struct sim_world *w)
 {
@@ -307,6 +323,8 @@ finish(struct sim_world *w)
 		for (unsigned end = 0; end < SIM_ENDS; end++)
 			if (sim_percent(&w->rng, 70))
 				sim_peer_abort(w, &w->flow[i], (enum sim_end)end);
+			else
+				sim_peer_vanish(&w->flow[i], (enum sim_end)end);
 	settle(w);
 	for (unsigned hour = 0; hour < 6; hour++)
 		for (unsigned i = 0; i < 720; i++) {
@@ -325,12 +343,12 @@ print_run(const struct sim_world *w)
 	       " lost, %" PRIu64 " swapped, %" PRIu64 " stalls, %" PRIu64 " clock steps, %" PRIu64
 	       " suspensions, %" PRIu64 " floods, %" PRIu64 " quiet points, %" PRIu64
 	       " sessions compared, %" PRIu64 " of them resumed, %" PRIu64 " contests, %" PRIu64
-	       " storms: %s\n",
+	       " storms, %" PRIu64 " silences: %s\n",
 			w->seed, w->step, w->stats.connects, w->stats.released, w->stats.kicks,
 			w->stats.deliveries, w->stats.drops, w->stats.reorders, w->stats.stalls,
 			w->stats.clock_steps, w->stats.suspensions, w->stats.floods,
 			w->stats.quiets, w->stats.sessions, w->stats.resumed, w->stats.contests,
-			w->stats.storms, w->failures ? "FAILED" : "ok");
+			w->stats.storms, w->stats.silences, w->failures ? "FAILED" : "ok");
 }
 
 int
@@ -373,6 +391,7 @@ sim_run(uint64_t seed, const struct sim_options *o)
 			sim_check_quiet(w);
 			for (unsigned i = 0; i < N_CONTESTS; i++)
 				contest(w);
+			silence(w);
 			storm(w);
 			w->faults = true;
 		}
