@@ -226,6 +226,23 @@ test_only_new_bytes_of_the_client_are_a_sign_of_life(void)
 	}
 }
 
+/* Its number lies behind bytes that the broker has not acknowledged, and still it says nothing. */
+static void
+test_acknowledgement_behind_unacknowledged_bytes_does_not_count(void)
+{
+	struct flow f = flow_new();
+
+	quiet_world();
+	connected_with(&f, plain);
+	ping(&f);
+	CHECK(lives_for(20000));
+	acknowledge(&f);
+	CHECK(!lives_for(15000));
+	CHECK_DOWN(&f, MQT_REASON_KEEPALIVE);
+	release(&f);
+	world_end();
+}
+
 /* The broker may see the first copy never, and count from the second. */
 static void
 test_repetition_of_what_the_broker_has_not_acknowledged_counts(void)
@@ -569,6 +586,7 @@ main(void)
 		TEST(test_long_keepalive_is_not_cut_short_by_the_idle_limit),
 		TEST(test_only_new_bytes_of_the_client_are_a_sign_of_life),
 		TEST(test_repetition_of_what_the_broker_has_not_acknowledged_counts),
+		TEST(test_acknowledgement_behind_unacknowledged_bytes_does_not_count),
 		TEST(test_client_that_pings_in_time_lives_for_ever),
 		TEST(test_packet_that_waited_while_the_worker_stood_still_counts),
 		TEST(test_client_of_5_0_is_told_why_and_its_broker_is_reset),
