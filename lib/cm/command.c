@@ -270,7 +270,7 @@ cm_command_end(struct mqt_cm *cm, struct cm_lock *lock)
 {
 	struct mqt_cm_cmd *cmd = lock->cmd;
 
-	if (lock->stepped)
+	if (lock->stepped && !lock->waiter) /* else behind the newcomer, who is next (R9) */
 		cm_lock_retire(cm, lock);
 	lock->cmd = NULL;
 	lock->state = CM_LOCK_IDLE;
