@@ -563,12 +563,16 @@ reply_pass(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
 {
 	struct stream *s = &c->stream[BROKER];
 	struct hold h;
+	uint32_t end;
 
 	while (s->held != NO_INDEX &&
 			mqt_seq_cmp(seg_end(&hold_at(cs, s->held)->view), s->next) <= 0) {
 		hold_pop(cs, s, &h);
-		mqt_slot_count(&c->slot, MQT_SEND_CNT, 1);
-		mqt_slot_count(&c->slot, MQT_SEND_OCT, h.view.payload_len);
+		end = h.view.seq + h.view.payload_len;
+		if (mqt_seq_cmp(end, s->end) > 0) { /* what left before is not counted again */
+			mqt_slot_count(&c->slot, MQT_SEND_CNT, 1);
+			mqt_slot_count(&c->slot, MQT_SEND_OCT, end - s->end);
+		}
 		if (mqt_seq_cmp(seg_end(&h.view), s->end) > 0)
 			s->end = seg_end(&h.view);
 		conn_forward(cs, c, h.port, h.m);
