@@ -67,6 +67,11 @@
 	X(max_request, 1024, 16u << 20)                                                            \
 	X(max_backlog, 4096, 1u << 30)
 
+/* Of a listener. */
+#define SOURCE_LIMITS(X)                                                                           \
+	X(connections_per_address, 0, 1000000)                                                     \
+	X(connects_per_second, 0, 1000000)
+
 #define TEXT_MEMBER(key, least, greatest) char *key;
 
 /* The file as it was written: NULL where a key is absent. */
@@ -78,9 +83,14 @@ struct text_pair {
 	char *outside, *inside;
 };
 
+struct text_source_limits {
+	SOURCE_LIMITS(TEXT_MEMBER)
+};
+
 struct text_listener {
 	char *name, *port, *address, *domain, *on_failure, *midstream;
 	char *policy, *will, *bind_username, *session_expiry_v3;
+	struct text_source_limits *limits;
 	char *transport, *proxy;
 };
 
@@ -135,6 +145,12 @@ static const cyaml_schema_field_t pair_fields[] = {
 	CYAML_FIELD_END,
 };
 
+#define SOURCE_VALUE(key, least, greatest) VALUE(text_source_limits, key),
+
+static const cyaml_schema_field_t source_fields[] = {
+	SOURCE_LIMITS(SOURCE_VALUE) CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t listener_fields[] = {
 	VALUE(text_listener, name),
 	VALUE(text_listener, port),
@@ -148,6 +164,7 @@ static const cyaml_schema_field_t listener_fields[] = {
 	VALUE(text_listener, will),
 	VALUE(text_listener, bind_username),
 	VALUE(text_listener, session_expiry_v3),
+	MAPPING(text_listener, limits, source_fields),
 	CYAML_FIELD_END,
 };
 
@@ -562,6 +579,25 @@ load_layers(struct load *l, const char *item, const struct text_listener *t,
 	return ret == 0 ? get_choice(l, path, t->proxy, modes, 3, &new->proxy) : ret;
 }
 
+/* What one source address may have of a listener. */
+static int
+load_source_limits(struct load *l, const char *item, const struct text_source_limits *t,
+		struct mqt_listener *new)
+{
+	char path[80];
+	int ret = 0;
+
+	if (!t)
+		return 0;
+#define LOAD(key, least, greatest)                                                                 \
+	snprintf(path, sizeof(path), "%s.limits." #key, item);                                     \
+	if (ret == 0)                                                                              \
+		ret = get_number(l, path, t->key, least, greatest, &new->key);
+	SOURCE_LIMITS(LOAD)
+#undef LOAD
+	return ret;
+}
+
 static int
 load_listener(struct load *l, const char *item, const struct text_listener *t,
 		const struct mqt_listener *defaults, struct mqt_listener *new)
@@ -600,6 +636,8 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 #undef PATH
 	if (ret == 0)
 		ret = load_layers(l, item, t, new);
+	if (ret == 0)
+		ret = load_source_limits(l, item, t->limits, new);
 	return ret == 0 ? load_policies(l, item, t, new) : ret;
 }
 

@@ -69,6 +69,9 @@ struct mqt_listener {
 	uint8_t proxy;               /* enum mqt_proxy_mode */
 	bool bind_username; /* a client id belongs to the user name it was first seen with */
 	uint32_t session_expiry_v3_sec; /* of 3.x clients without clean session */
+	/* of one source address; what is over them is reset; 0: no limit */
+	uint32_t connections_per_address;
+	uint32_t connects_per_second;
 };
 
 /** A name for a broker's address; one that has none is shown as "address:port". */

@@ -10,6 +10,7 @@
 #include "mqtrack/mailbox.h"
 #include "mqtrack/packet.h"
 #include "mqtrack/slot.h"
+#include "mqtrack/source.h"
 #include "mqtrack/tx.h"
 
 #include <stdatomic.h>
@@ -64,8 +65,9 @@ struct mqt_conns_params {
 	struct mqt_tx *tx;
 	struct rte_mempool *pool; /* for injected segments */
 	struct mqt_worker_counters *counters;
-	unsigned worker;    /* index; part of every channel id */
-	unsigned n_workers; /* that share max_clients and the pool; 0 counts as 1 */
+	struct mqt_sources *sources; /* of all workers; NULL: without limits a source address */
+	unsigned worker;             /* index; part of every channel id */
+	unsigned n_workers;          /* that share max_clients and the pool; 0 counts as 1 */
 	int socket_id;
 	const char *name; /* unique prefix for rte_hash names in this process */
 };

@@ -43,6 +43,9 @@
 	X(CONNECTIONS, "connections made")                                                         \
 	X(TABLE_FULL, "connections not followed: no slot was free")                                \
 	X(TABLE_RECYCLED, "slots taken from connections that are opaque or sent no CONNECT")       \
+	X(LIMIT_CONNECTIONS, "connections reset: their address has as many as it may")             \
+	X(LIMIT_CONNECTS, "connections reset: their address made too many this second")            \
+	X(LIMIT_UNCOUNTED, "connections without a limit: no room to count their address")          \
 	X(HANDSHAKE_FULL, "connections made opaque: no handshake buffer was free")                 \
 	X(REPLACED, "flows whose five-tuple began a new incarnation")                              \
 	X(CONNECT, "CONNECT packets complete")                                                     \

@@ -311,7 +311,7 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 		return NULL;
 	}
 	c->flags = (uint16_t)((e->client_low ? CONN_CLIENT_LOW : 0) | (e->ip6 ? CONN_IP6 : 0) |
-			(e->has_ts ? CONN_TS : 0));
+			(e->has_ts ? CONN_TS : 0) | (e->source_key ? CONN_COUNTED : 0));
 	if (!table_add(cs, c, e)) {
 		count(cs, MQT_W_TABLE_FULL);
 		fifo_put(cs, &cs->free, c);
@@ -342,6 +342,7 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 static void
 conn_detach(struct mqt_conns *cs, struct conn *c)
 {
+	limit_leave(cs, c);
 	hold_drop(cs, &c->stream[CLIENT]);
 	hold_drop(cs, &c->stream[BROKER]);
 	mqt_mqtt_tap_fini(&c->stream[CLIENT].tap);
@@ -743,6 +744,7 @@ mqt_conns_create(const struct mqt_conns_params *p)
 	cs->pool = p->pool;
 	cs->counters = p->counters->v;
 	cs->worker = p->worker;
+	cs->sources = p->sources;
 	cs->any_refuses = any_refuses(p->config);
 	cs->parked_max = (uint8_t)RTE_MIN(p->config->limits.parked_per_flow, 255u);
 	cs->reorder_max = (uint8_t)RTE_MIN(p->config->limits.reorder_per_flow, 255u);

@@ -26,6 +26,8 @@
  *   layers.c     what comes before CONNECT: PROXY header, request for a WebSocket
  *   ws.c         WebSocket frames between TCP and MQTT
  *   session.c    the session of a flow: fed by its taps, inherited, handed over
+ *   limit.c      what one source address may have
+ *   source.c     how much it has
  *   anomaly.c    what a peer of MQTT may not say
  *   silence.c    keepalive, and flows on which nobody speaks any more
  *   freeze.c     a flow that is being taken over: nothing passes
@@ -103,6 +105,7 @@ enum conn_flag {
 	CONN_WILL = 1u << 12,      /* CONNECT had a will */
 	CONN_HANDSHAKE = 1u << 13, /* hs is there */
 	CONN_WS = 1u << 14,        /* in WebSocket frames */
+	CONN_COUNTED = 1u << 15,   /* among those of its source address */
 };
 
 /** What the next byte of a direction belongs to, before GRANT. */
@@ -209,7 +212,8 @@ struct embryo {
 	struct mqt_flow_key key;
 	uint64_t hash;
 	uint64_t seen_ns;
-	uint8_t *syn_data; /* payload of the SYN (R18), NULL: none */
+	uint64_t source_key; /* counted as one of that source; 0: not (yet) */
+	uint8_t *syn_data;   /* payload of the SYN (R18), NULL: none */
 	uint32_t syn_data_len;
 	uint32_t isn[2];
 	uint32_t edge;         /* of the broker's window */
@@ -243,6 +247,7 @@ struct mqt_conns {
 	struct rte_mempool *pool;
 	_Atomic uint64_t *counters;
 	unsigned worker;
+	struct mqt_sources *sources;     /* NULL: no limits */
 	bool any_refuses;                /* a listener that lets no unknown flow through */
 	uint8_t parked_max, reorder_max; /* a flow */
 	struct rte_hash *table[2];       /* IPv4, IPv6 */
@@ -696,6 +701,20 @@ struct mqt_session *session_leave(struct mqt_conns *cs, struct conn *c);
 
 /** Destroys what is left of it: the session, or the pendings of a frozen flow. */
 void session_drop(struct conn *c);
+
+/* --- limit.c ----------------------------------------------------------------------------------- */
+
+/**
+ * The handshake is complete: counts it for its source address.
+ * @return false: that has as many as it may have.
+ */
+bool limit_enter(struct mqt_conns *cs, struct embryo *e);
+
+/** No connection has been made of it. */
+void limit_undo(struct mqt_conns *cs, const struct embryo *e);
+
+/** The connection is over. */
+void limit_leave(struct mqt_conns *cs, struct conn *c);
 
 /* --- anomaly.c --------------------------------------------------------------------------------- */
 

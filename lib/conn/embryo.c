@@ -332,6 +332,9 @@ make_conn(struct mqt_conns *cs, struct embryo *e) MQT_REQUIRES(mqt_role_worker)
 {
 	struct conn *c = conn_create(cs, e);
 
+	if (!c)
+		limit_undo(cs, e);
+
 	if (c && e->distrust) {
 		conn_untracked(cs, c, e->distrust);
 	} else if (c && e->mptcp) {
@@ -411,8 +414,12 @@ embryo_synack(struct mqt_conns *cs, const struct mqt_packet *p, struct conn *c)
 	mqt_tx_push(cs->tx, p->port ^ 1, p->m, NULL, 0);
 	data_len = p->view.ack - (e->isn[CLIENT] + 1);
 	if (data_len > 0) {
+		bool within = limit_enter(cs, e);
+
 		c = make_conn(cs, e);
-		if (c)
+		if (c && !within)
+			close_wire(cs, c, CLOSE_RESET);
+		else if (c)
 			take_syn_data(cs, c, e, data_len);
 		embryo_remove(cs, e);
 	}
@@ -468,6 +475,12 @@ embryo_ack(struct mqt_conns *cs, const struct mqt_packet *p, bool *taken)
 	}
 	if (!e || !mqt_pkt_checksum_ok(p->m, &p->view))
 		return NULL;
+	if (!limit_enter(cs, e)) {
+		close_unknown(cs, p);
+		embryo_remove(cs, e);
+		*taken = true;
+		return NULL;
+	}
 	c = make_conn(cs, e);
 	if (!c && cs->config->listeners[e->listener].on_failure == MQT_FAIL_CLOSED) {
 		close_unknown(cs, p);

@@ -90,6 +90,7 @@ struct mqt_workers {
 	uint64_t whole_flag;                 /* of mbufs that are joined of fragments */
 	uint16_t port_ids[MQT_TX_MAX_PORTS]; /* pair numbering -> DPDK */
 	uint16_t ports[RTE_MAX_ETHPORTS];    /* DPDK -> pair numbering */
+	struct mqt_sources *sources;         /* NULL: no listener limits them */
 	struct mqt_worker *worker[MQT_MAX_WORKERS];
 
 	atomic_bool stop; /* W: any; R: workers. Relaxed: it orders nothing */
@@ -467,6 +468,7 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 		.tx = &w->tx,
 		.pool = params->pool,
 		.counters = &w->counters,
+		.sources = w->all->sources,
 		.worker = w->index,
 		.n_workers = params->n_workers,
 		.socket_id = params->socket_id,
@@ -521,6 +523,22 @@ whole_flag_register(struct mqt_workers *all)
 	return 0;
 }
 
+/* As many addresses as there may be clients. */
+static int
+sources_init(struct mqt_workers *all)
+{
+	const struct mqt_config *cfg = all->config;
+	bool limited = false;
+
+	for (unsigned i = 0; i < cfg->n_listeners; i++)
+		limited |= cfg->listeners[i].connections_per_address > 0 ||
+				cfg->listeners[i].connects_per_second > 0;
+	if (!limited)
+		return 0;
+	all->sources = mqt_sources_create(all->n_workers, 2 * cfg->limits.max_clients);
+	return all->sources ? 0 : -ENOMEM;
+}
+
 static bool
 params_are_valid(const struct mqt_workers_params *params)
 {
@@ -563,6 +581,8 @@ mqt_workers_create(const struct mqt_workers_params *params)
 	}
 	if (params->config->limits.fragments > 0)
 		ret = whole_flag_register(all);
+	if (ret == 0)
+		ret = sources_init(all);
 	for (unsigned i = 0; ret == 0 && i < all->n_workers; i++) {
 		struct mqt_worker *w;
 
@@ -592,6 +612,7 @@ mqt_workers_destroy(struct mqt_workers *workers)
 		return;
 	for (unsigned i = 0; i < workers->n_workers; i++)
 		worker_destroy(workers->worker[i]);
+	mqt_sources_destroy(workers->sources);
 	rte_free(workers);
 }
 

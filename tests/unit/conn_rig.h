@@ -51,6 +51,7 @@ static struct {
 	struct mqt_mailbox *mailbox;
 	struct mqt_tx tx;
 	struct mqt_worker_counters counters;
+	struct mqt_sources *sources; /* NULL: none, unless a test makes them */
 	struct mqt_conns *conns;
 	uint64_t now;
 	struct out out[MAX_OUT];
@@ -119,6 +120,7 @@ world_start(void)
 		.tx = &w.tx,
 		.pool = pool,
 		.counters = &w.counters,
+		.sources = w.sources,
 		.worker = 3,
 		.socket_id = SOCKET_ID_ANY,
 		.name = name,
@@ -169,6 +171,7 @@ world_end(void)
 	out_clear();
 	drop_messages();
 	mqt_conns_destroy(w.conns);
+	mqt_sources_destroy(w.sources);
 	mqt_mailbox_destroy(w.mailbox);
 	CHECK_EQ(rte_mempool_in_use_count(pool), 0);
 }
@@ -199,7 +202,8 @@ advance(uint64_t ns)
 
 struct flow {
 	bool ip6, vlan, ts, mptcp, no_synack_mptcp;
-	uint8_t wscale; /* 0: not offered */
+	uint8_t wscale;     /* 0: not offered */
+	uint32_t client_ip; /* 0: CLIENT_IP; of IPv4 */
 	uint16_t client_port, broker_port;
 	uint32_t seq[2]; /* next to be sent by that side */
 	uint16_t window;
@@ -262,7 +266,8 @@ build(const struct flow *f, int side, unsigned flags, uint32_t seq, uint32_t ack
 	uint8_t *d = rte_pktmbuf_mtod(m, uint8_t *), *begin = d, options[40];
 	unsigned n_opt = put_options(f, side, flags, options), i = (unsigned)side;
 	uint16_t type = rte_cpu_to_be_16(f->ip6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
-	uint32_t ip[2] = { rte_cpu_to_be_32(CLIENT_IP), rte_cpu_to_be_32(BROKER_IP) };
+	uint32_t ip[2] = { rte_cpu_to_be_32(f->client_ip ? f->client_ip : CLIENT_IP),
+		rte_cpu_to_be_32(BROKER_IP) };
 	uint16_t port[2] = { f->client_port, f->broker_port };
 	struct rte_tcp_hdr *tcp;
 

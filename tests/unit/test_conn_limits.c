@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Floods of connections that never say who they are: they neither fill the tables nor switch
- * uniqueness off for those who do.
+ * uniqueness off for those who do. And what one source address may have of a listener.
  */
 #include "conn_rig.h"
 
@@ -247,6 +247,180 @@ test_slot_that_changes_hands_in_a_burst_is_not_taken_for_its_old_flow(void)
 	world_end();
 }
 
+/* --- one address ------------------------------------------------------------------------------- */
+
+#define WORKERS 4 /* the tests' own has index 3 */
+
+static void
+limited_world(uint32_t connections, uint32_t connects_per_second)
+{
+	world_config();
+	w.config.listeners[0].connections_per_address = connections;
+	w.config.listeners[0].connects_per_second = connects_per_second;
+	w.sources = mqt_sources_create(WORKERS, 64);
+	world_start();
+}
+
+static void
+check_refused(struct flow *f)
+{
+	uint64_t rsts = COUNT(INJECTED_RST);
+	unsigned n = in_state(MQT_CONN_EMBRYONIC);
+
+	send_next(f, CLIENT, MQT_TCP_SYN, NULL, 0);
+	send_next(f, BROKER, SYN_ACK, NULL, 0);
+	out_clear();
+	send_next(f, CLIENT, ACK, NULL, 0);
+	CHECK_EQ(COUNT(INJECTED_RST), rsts + 2);
+	CHECK_EQ(n_sent(CLIENT), 1);
+	CHECK_EQ(n_sent(BROKER), 1);
+	CHECK_EQ(sent(CLIENT, 0)->v.tcp_flags, RST_ACK);
+	CHECK_EQ(sent(CLIENT, 0)->v.seq, f->seq[BROKER]);
+	CHECK_EQ(sent(BROKER, 0)->v.tcp_flags, RST_ACK);
+	CHECK_EQ(sent(BROKER, 0)->v.seq, f->seq[CLIENT]);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), n);
+	out_clear();
+}
+
+static void
+test_address_with_all_its_connections_is_refused_another(void)
+{
+	struct flow mine[3], more = flow_new(), other = flow_new();
+
+	limited_world(3, 0);
+	silent_flows(mine, 3);
+	check_refused(&more);
+	CHECK_EQ(COUNT(LIMIT_CONNECTIONS), 1);
+	other.ip6 = true;
+	tcp_open(&other);
+	other = flow_new();
+	other.client_ip = CLIENT_IP + 100;
+	tcp_open(&other);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 5);
+	/* one ends: another may come, and only one */
+	send_next(&mine[1], CLIENT, RST_ACK, NULL, 0);
+	more = flow_new();
+	tcp_open(&more);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 5);
+	more = flow_new();
+	check_refused(&more);
+	CHECK_EQ(COUNT(LIMIT_CONNECTIONS), 2);
+	CHECK_EQ(COUNT(LIMIT_CONNECTS) + COUNT(LIMIT_UNCOUNTED), 0);
+	world_end();
+}
+
+static void
+test_address_that_connects_too_often_waits_for_the_next_second(void)
+{
+	struct flow mine[5], more;
+
+	limited_world(0, 5);
+	silent_flows(mine, 5);
+	for (unsigned i = 0; i < 5; i++)
+		send_next(&mine[i], CLIENT, RST_ACK, NULL, 0);
+	out_clear();
+	for (unsigned i = 0; i < 3; i++) {
+		more = flow_new();
+		check_refused(&more);
+	}
+	CHECK_EQ(COUNT(LIMIT_CONNECTS), 3);
+	advance(SEC);
+	silent_flows(mine, 5); /* those refused were not counted */
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 5);
+	more = flow_new();
+	check_refused(&more);
+	CHECK_EQ(COUNT(LIMIT_CONNECTIONS), 0);
+	world_end();
+}
+
+static void
+test_forged_syns_use_up_nobodys_share(void)
+{
+	struct flow mine[2];
+
+	limited_world(2, 2);
+	for (unsigned i = 0; i < 50; i++) {
+		struct flow forged = flow_new();
+
+		send_next(&forged, CLIENT, MQT_TCP_SYN, NULL, 0);
+		send_next(&forged, BROKER, SYN_ACK, NULL, 0);
+		out_clear();
+	}
+	silent_flows(mine, 2);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 2);
+	CHECK_EQ(COUNT(LIMIT_CONNECTIONS) + COUNT(LIMIT_CONNECTS), 0);
+	world_end();
+}
+
+static void
+test_connection_that_is_forgotten_gives_its_share_back(void)
+{
+	struct flow mine[10];
+
+	limited_world(2, 0);
+	w.config.limits.max_connections = 1;
+	mqt_conns_destroy(w.conns);
+	mqt_mailbox_destroy(w.mailbox);
+	world_start();
+	silent_flows(mine, 10); /* each in the place of the one before */
+	CHECK_EQ(COUNT(TABLE_RECYCLED), 9);
+	CHECK_EQ(COUNT(LIMIT_CONNECTIONS), 0);
+	world_end();
+}
+
+static void
+test_listener_without_limits_counts_nobody(void)
+{
+	struct flow mine[30];
+
+	limited_world(0, 0);
+	silent_flows(mine, 30);
+	CHECK_EQ(in_state(MQT_CONN_EMBRYONIC), 30);
+	CHECK_EQ(COUNT(LIMIT_UNCOUNTED), 0);
+	world_end();
+}
+
+static void
+test_limits_hold_over_all_workers(void)
+{
+	static const struct mqt_source_limits limits = { 10, 0 };
+	struct mqt_sources *s = mqt_sources_create(WORKERS, 64);
+
+	for (unsigned i = 0; i < 10; i++)
+		CHECK_EQ(mqt_sources_enter(s, i % WORKERS, 77, &limits, SEC), MQT_SOURCE_COUNTED);
+	for (unsigned worker = 0; worker < WORKERS; worker++)
+		CHECK_EQ(mqt_sources_enter(s, worker, 77, &limits, 9 * SEC),
+				MQT_SOURCE_CONNECTIONS);
+	CHECK_EQ(mqt_sources_enter(s, 0, 78, &limits, SEC), MQT_SOURCE_COUNTED);
+	mqt_sources_leave(s, 2, 77);
+	CHECK_EQ(mqt_sources_enter(s, 0, 77, &limits, 9 * SEC), MQT_SOURCE_COUNTED);
+	CHECK_EQ(mqt_sources_enter(s, 2, 77, &limits, 9 * SEC), MQT_SOURCE_CONNECTIONS);
+	mqt_sources_destroy(s);
+}
+
+static void
+test_full_table_of_addresses_lets_pass_and_old_ones_make_room(void)
+{
+	static const struct mqt_source_limits limits = { 1, 1 };
+	struct mqt_sources *s = mqt_sources_create(1, 8);
+
+	for (uint64_t key = 1; key <= 8; key++)
+		CHECK_EQ(mqt_sources_enter(s, 0, key, &limits, SEC), MQT_SOURCE_COUNTED);
+	CHECK_EQ(mqt_sources_enter(s, 0, 9, &limits, SEC), MQT_SOURCE_UNCOUNTED);
+	CHECK_EQ(mqt_sources_enter(s, 0, 1, &limits, SEC), MQT_SOURCE_CONNECTIONS);
+	mqt_sources_leave(s, 0, 4);
+	/* it has none, and still it has made one in this second */
+	CHECK_EQ(mqt_sources_enter(s, 0, 9, &limits, SEC), MQT_SOURCE_UNCOUNTED);
+	CHECK_EQ(mqt_sources_enter(s, 0, 4, &limits, SEC), MQT_SOURCE_CONNECTS);
+	CHECK_EQ(mqt_sources_enter(s, 0, 9, &limits, 2 * SEC), MQT_SOURCE_COUNTED);
+	CHECK_EQ(mqt_sources_enter(s, 0, 4, &limits, 2 * SEC), MQT_SOURCE_UNCOUNTED);
+	CHECK_EQ(mqt_sources_enter(s, 0, 9, &limits, 3 * SEC), MQT_SOURCE_CONNECTIONS);
+	mqt_sources_leave(s, 0, 4); /* of one that was not counted */
+	mqt_sources_leave(s, 0, 9);
+	CHECK_EQ(mqt_sources_enter(s, 0, 9, &limits, 3 * SEC), MQT_SOURCE_COUNTED);
+	mqt_sources_destroy(s);
+}
+
 int
 main(void)
 {
@@ -261,8 +435,19 @@ main(void)
 		TEST(test_slot_that_changes_hands_in_a_burst_is_not_taken_for_its_old_flow),
 		CU_TEST_INFO_NULL,
 	};
+	CU_TestInfo address[] = {
+		TEST(test_address_with_all_its_connections_is_refused_another),
+		TEST(test_address_that_connects_too_often_waits_for_the_next_second),
+		TEST(test_forged_syns_use_up_nobodys_share),
+		TEST(test_connection_that_is_forgotten_gives_its_share_back),
+		TEST(test_listener_without_limits_counts_nobody),
+		TEST(test_limits_hold_over_all_workers),
+		TEST(test_full_table_of_addresses_lets_pass_and_old_ones_make_room),
+		CU_TEST_INFO_NULL,
+	};
 	CU_SuiteInfo suites[] = {
 		{ "floods", NULL, NULL, NULL, NULL, floods },
+		{ "address", NULL, NULL, NULL, NULL, address },
 		CU_SUITE_INFO_NULL,
 	};
 	return rig_run(suites);

@@ -103,7 +103,8 @@ test_every_key_is_read(void)
 			"     on_failure: closed, midstream: reset, policy: reject-new,\n"
 			"     will: suppress,\n"
 			"     bind_username: true, session_expiry_v3: 4294967295,\n"
-			"     transport: ws, proxy: require}\n"
+			"     transport: ws, proxy: require,\n"
+			"     limits: {connections_per_address: 5, connects_per_second: 6}}\n"
 			"  - {name: c, port: 3883, address: 192.0.2.7, domain: blue,\n"
 			"     on_failure: open, policy: newest-wins, will: publish,\n"
 			"     bind_username: false, session_expiry_v3: 0,\n"
@@ -168,6 +169,10 @@ test_every_key_is_read(void)
 	CHECK_EQ(cfg.listeners[1].will, MQT_WILL_SUPPRESS);
 	CHECK(cfg.listeners[1].bind_username);
 	CHECK_EQ(cfg.listeners[1].session_expiry_v3_sec, UINT32_MAX);
+	CHECK_EQ(cfg.listeners[1].connections_per_address, 5);
+	CHECK_EQ(cfg.listeners[1].connects_per_second, 6);
+	CHECK_EQ(cfg.listeners[0].connections_per_address, 0);
+	CHECK_EQ(cfg.listeners[0].connects_per_second, 0);
 	CHECK_EQ(cfg.listeners[2].policy, MQT_POLICY_NEWEST_WINS);
 	CHECK_EQ(cfg.listeners[2].will, MQT_WILL_PUBLISH);
 	CHECK(!cfg.listeners[2].bind_username);
@@ -280,6 +285,11 @@ static const struct {
 			"4: listeners[0].proxy: 'on' is none of 'off', 'accept' and 'require'" },
 	{ "listener binding", PORTS "listeners:\n  - name: a\n    bind_username: yes\n",
 			"4: listeners[0].bind_username: 'yes' is neither 'false' nor 'true'" },
+	{ "listener limits",
+			PORTS
+			"listeners:\n  - name: a\n    limits:\n      connects_per_second: x\n",
+			"5: listeners[0].limits.connects_per_second: 'x' is not a number from 0 to "
+			"1000000" },
 	{ "listener expiry", PORTS "listeners:\n  - name: a\n    session_expiry_v3: 2h\n",
 			"4: listeners[0].session_expiry_v3: '2h' is not a number from 0 to "
 			"4294967295" },
