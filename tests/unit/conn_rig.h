@@ -649,6 +649,7 @@ rnd(uint32_t n)
 #name, name                                                                        \
 	}
 
+#ifndef CHECK_ABORTS
 /* Runs the suites with EAL and a pool. Exit status of main. */
 static inline int
 rig_run(CU_SuiteInfo *suites)
@@ -664,5 +665,6 @@ rig_run(CU_SuiteInfo *suites)
 	rte_mempool_free(pool);
 	return eal_stop(status);
 }
+#endif
 
 #endif
