@@ -32,13 +32,14 @@ int mqt_port_start(uint16_t port_id, unsigned n_queues, struct rte_mempool *pool
 /** What spreads a port's packets over the queues of the workers. */
 enum mqt_port_rss {
 	MQT_PORT_RSS_NONE,     /* one queue */
-	MQT_PORT_RSS_HARDWARE, /* the port, both directions of a flow alike */
-	MQT_PORT_RSS_SOFTWARE, /* the port as it likes, or not at all */
+	MQT_PORT_RSS_HARDWARE, /* the port, each flow to its owner, as all ports of the tracker do */
+	MQT_PORT_RSS_SOFTWARE, /* the port as it likes, or not at all; the tracker chooses owners */
 };
 
 /**
- * As mqt_port_start() has left it. Which worker owns a flow does not depend on it (rule R20).
- * Context: any thread, after the start.
+ * What the port can do by itself after mqt_port_start(); what is in force from
+ * mqt_workers_create() on, where all ports have to agree (rule R20).
+ * Context: any thread, after that.
  */
 enum mqt_port_rss mqt_port_rss(uint16_t port_id);
 
@@ -81,7 +82,8 @@ struct mqt_workers_params {
 
 /**
  * Makes the workers, their mailboxes, connection tables and hand-over rings (one SPSC ring for
- * each ordered pair of workers).
+ * each ordered pair of workers), and gives the started ports the table that sends each flow to its
+ * owner, where they can do that.
  * @return NULL with rte_errno set. Ownership: mqt_workers_destroy().
  */
 struct mqt_workers *mqt_workers_create(const struct mqt_workers_params *params);

@@ -11,6 +11,7 @@
  * netdevice(7), linux/ethtool.h for ports that are a kernel's interface.
  */
 #include "mqtrack/worker.h"
+#include "rss.h"
 
 #include <errno.h>
 #include <linux/ethtool.h>
@@ -40,24 +41,6 @@ RTE_LOG_REGISTER(port_logtype, mqt.port, NOTICE)
 /* Ethernet header and two VLAN tags: what a frame has beyond its MTU. */
 #define L2_OVERHEAD MQT_L2_MAX
 
-/*
- * A key of one repeated 16-bit half makes the Toeplitz hash symmetric: both directions of a flow
- * reach the same queue. It chooses the queue only, never a table's bucket.
- * Source: Woo, Park, "Scalable TCP Session Monitoring with Symmetric Receive-side Scaling", 2012.
- */
-#define RSS_KEY_MAX   64
-#define RSS_KEY_USUAL 40 /* of a driver that does not say */
-
-#define RSS_FIELDS                                                                                 \
-	(RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV6 |                      \
-			RTE_ETH_RSS_NONFRAG_IPV6_TCP)
-
-static uint8_t
-rss_key_byte(unsigned i)
-{
-	return i % 2 ? 0x5a : 0x6d;
-}
-
 static const char *
 port_name(uint16_t port_id, char buf[RTE_ETH_NAME_MAX_LEN])
 {
@@ -68,9 +51,6 @@ port_name(uint16_t port_id, char buf[RTE_ETH_NAME_MAX_LEN])
 
 /* Which ports DPDK has reported as removed, by its port id. */
 static atomic_bool removed[RTE_MAX_ETHPORTS];
-
-/* What spreads the packets of each port, by DPDK's port id. Written before the workers run. */
-static enum mqt_port_rss spread[RTE_MAX_ETHPORTS];
 
 static int
 on_removal(uint16_t port_id, enum rte_eth_event_type type, void *arg, void *ret_param)
@@ -107,12 +87,11 @@ fill_conf(const struct rte_eth_dev_info *info, unsigned n_queues, uint8_t key[RS
 		conf->rxmode.offloads = info->rx_offload_capa & checksums;
 	if (info->dev_flags && *info->dev_flags & RTE_ETH_DEV_INTR_RMV)
 		conf->intr_conf.rmv = 1;
-	if (n_queues > 1 && (info->flow_type_rss_offloads & RSS_FIELDS) != 0) {
+	if (n_queues > 1 && (info->flow_type_rss_offloads & rss_fields()) != 0) {
 		conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-		conf->rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & RSS_FIELDS;
+		conf->rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & rss_fields();
 		if (info->hash_key_size > 0 && info->hash_key_size <= RSS_KEY_MAX) {
-			for (unsigned i = 0; i < RSS_KEY_MAX; i++)
-				key[i] = rss_key_byte(i);
+			rss_key(key);
 			conf->rx_adv_conf.rss_conf.rss_key = key;
 			conf->rx_adv_conf.rss_conf.rss_key_len = info->hash_key_size;
 		}
@@ -310,7 +289,7 @@ setup_queues(uint16_t port_id, const struct rte_eth_dev_info *info, const struct
 static int
 configure(uint16_t port_id, const char *name, unsigned n_queues, struct rte_mempool *pool)
 {
-	uint8_t rss_key[RSS_KEY_MAX];
+	uint8_t key[RSS_KEY_MAX];
 	struct rte_eth_dev_info info;
 	struct rte_eth_conf conf;
 	unsigned mtu;
@@ -320,7 +299,7 @@ configure(uint16_t port_id, const char *name, unsigned n_queues, struct rte_memp
 	if (ret != 0)
 		goto err_said_nothing;
 	mtu = kernel_mtu(&info);
-	fill_conf(&info, n_queues, rss_key, &conf);
+	fill_conf(&info, n_queues, key, &conf);
 	ret = check_queues(name, &info, n_queues);
 	if (ret == 0)
 		ret = check_merging(name, &info);
@@ -344,53 +323,6 @@ err_said_nothing:
 	return ret;
 }
 
-/*
- * Whether the driver spreads by a symmetric key over addresses and ports, as it says itself. Some
- * take a key only once they are configured, so it is given again.
- */
-static enum mqt_port_rss
-settle_rss(uint16_t port_id, unsigned n_queues)
-{
-	const uint64_t tcp = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
-	struct rte_eth_rss_conf conf = { 0 };
-	struct rte_eth_dev_info info;
-	uint8_t key[RSS_KEY_MAX], len;
-
-	if (n_queues == 1)
-		return MQT_PORT_RSS_NONE;
-	if (rte_eth_dev_info_get(port_id, &info) != 0 || info.hash_key_size > RSS_KEY_MAX)
-		return MQT_PORT_RSS_SOFTWARE;
-	len = info.hash_key_size ? info.hash_key_size : RSS_KEY_USUAL;
-	for (unsigned i = 0; i < RSS_KEY_MAX; i++)
-		key[i] = rss_key_byte(i);
-	conf.rss_key = key;
-	conf.rss_key_len = len;
-	conf.rss_hf = info.flow_type_rss_offloads & RSS_FIELDS;
-	/* what came of it is read back */
-	(void)rte_eth_dev_rss_hash_update(port_id, &conf);
-	memset(key, 0, sizeof(key));
-	if (rte_eth_dev_rss_hash_conf_get(port_id, &conf) != 0 || (conf.rss_hf & tcp) != tcp)
-		return MQT_PORT_RSS_SOFTWARE;
-	for (unsigned i = 0; i < len; i++)
-		if (key[i] != rss_key_byte(i))
-			return MQT_PORT_RSS_SOFTWARE;
-	return MQT_PORT_RSS_HARDWARE;
-}
-
-enum mqt_port_rss
-mqt_port_rss(uint16_t port_id)
-{
-	return port_id < RTE_MAX_ETHPORTS ? spread[port_id] : MQT_PORT_RSS_NONE;
-}
-
-const char *
-mqt_port_rss_name(enum mqt_port_rss rss)
-{
-	static const char *const names[] = { "none", "hardware", "software" };
-
-	return names[rss];
-}
-
 int
 mqt_port_start(uint16_t port_id, unsigned n_queues, struct rte_mempool *pool)
 {
@@ -412,7 +344,7 @@ mqt_port_start(uint16_t port_id, unsigned n_queues, struct rte_mempool *pool)
 		PORT_LOG(ERR, "%s: cannot be started: %s\n", name, rte_strerror(-ret));
 		goto err_callback;
 	}
-	spread[port_id] = settle_rss(port_id, n_queues);
+	rss_settle(port_id, n_queues);
 	/* a port that has no filter at all does not know the word and receives everything anyway */
 	ret = rte_eth_promiscuous_enable(port_id);
 	if (ret != 0 && ret != -ENOTSUP) {

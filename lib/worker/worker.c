@@ -3,7 +3,8 @@
  * The data lcores: from rx burst to tx burst.
  *
  * Path of a packet: rx queue -> view -> not TCP, or no listener's port on either side: out on the
- * other port of the pair as it came. Else flow key -> keyed hash -> owner. The owner's own packets
+ * other port of the pair as it came. Else flow key -> owner: the worker to which the ports deliver
+ * the flow where they agree on one (rss.c), else the keyed hash's choice. The owner's own packets
  * go to mqt_conns_input() in bursts; others through a ring to their owner, which begins anew with
  * the view. So a flow is judged by one worker wherever its packets come in (rule R20), and since
  * the packets of one direction come from one queue and take one route, they do not overtake each
@@ -23,6 +24,7 @@
 #include "mqtrack/worker.h"
 
 #include "reassembly.h"
+#include "rss.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -87,7 +89,8 @@ struct mqt_workers {
 	struct rte_mempool *pool;
 	unsigned n_workers;
 	unsigned n_ports;
-	uint64_t whole_flag;                 /* of mbufs that are joined of fragments */
+	uint64_t whole_flag; /* of mbufs that are joined of fragments */
+	struct rss rss;
 	uint16_t port_ids[MQT_TX_MAX_PORTS]; /* pair numbering -> DPDK */
 	uint16_t ports[RTE_MAX_ETHPORTS];    /* DPDK -> pair numbering */
 	struct mqt_sources *sources;         /* NULL: no listener limits them */
@@ -236,6 +239,15 @@ inspect(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port, struct mqt_pack
 	return LISTENERS;
 }
 
+/* A pure function of addresses and ports (rule R20). */
+static unsigned
+owner_of(const struct mqt_workers *all, const struct mqt_packet *pkt)
+{
+	if (all->rss.n_buckets > 0)
+		return rss_owner(&all->rss, &pkt->key, pkt->view.ip_version);
+	return (unsigned)(pkt->hash >> 32) % all->n_workers;
+}
+
 static void
 hand_over(struct mqt_worker *w, unsigned owner, struct rte_mbuf *m, uint16_t port)
 {
@@ -311,7 +323,7 @@ receive(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port)
 		receive_fragment(w, m, port, &pkt->view);
 		break;
 	case LISTENERS:
-		owner = (unsigned)(pkt->hash >> 32) % w->all->n_workers;
+		owner = owner_of(w->all, pkt);
 		if (owner == w->index)
 			w->n_batch++;
 		else
@@ -579,6 +591,7 @@ mqt_workers_create(const struct mqt_workers_params *params)
 		all->port_ids[port] = params->port_ids[port];
 		all->ports[params->port_ids[port]] = port;
 	}
+	rss_agree(&all->rss, all->port_ids, all->n_ports, all->n_workers);
 	if (params->config->limits.fragments > 0)
 		ret = whole_flag_register(all);
 	if (ret == 0)

@@ -134,6 +134,34 @@ test_a_port_that_takes_the_symmetric_key_says_hardware(void)
 	mqt_port_stop(id);
 }
 
+static void
+test_ports_with_tables_are_given_one_table(void)
+{
+	uint16_t own[2] = { port_ids[0], port_ids[1] };
+	struct rte_eth_rss_reta_entry64 reta[2] = { { .mask = UINT64_MAX },
+		{ .mask = UINT64_MAX } };
+
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(rte_eal_hotplug_add("vdev", i ? "net_null9" : "net_null8", "size=64"), 0);
+		CHECK_EQ(rte_eth_dev_get_port_by_name(i ? "net_null9" : "net_null8", &port_ids[i]),
+				0);
+		CHECK_EQ(mqt_port_start(port_ids[i], N_WORKERS, pool), 0);
+	}
+	workers = make_workers(N_WORKERS);
+	CHECK(workers != NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(mqt_port_rss(port_ids[i]), MQT_PORT_RSS_HARDWARE);
+		CHECK_EQ(rte_eth_dev_rss_reta_query(port_ids[i], reta, 128), 0);
+		for (unsigned k = 0; k < 128; k++)
+			CHECK_EQ(reta[k / 64].reta[k % 64], k % N_WORKERS);
+	}
+	teardown();
+	for (unsigned i = 0; i < 2; i++) {
+		mqt_port_stop(port_ids[i]);
+		port_ids[i] = own[i];
+	}
+}
+
 #define TEST(name)                                                                                 \
 	{                                                                                          \
 #name, name                                                                        \
@@ -146,6 +174,7 @@ main(void)
 		TEST(test_no_packet_overtakes_another_of_its_direction),
 		TEST(test_a_port_without_rss_is_spread_in_software),
 		TEST(test_a_port_that_takes_the_symmetric_key_says_hardware),
+		TEST(test_ports_with_tables_are_given_one_table),
 		CU_TEST_INFO_NULL,
 	};
 	CU_SuiteInfo suites[] = {
