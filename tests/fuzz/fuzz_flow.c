@@ -114,7 +114,8 @@ note_connect_end(struct rig *r)
 		n++;
 	if (mqt_mqtt_header_parse(r->connect, n, &header, NULL) == MQT_PARSE_OK)
 		r->connect_len = header.len + header.remaining;
-	r->strict = r->connect_len <= n; /* else not all of it came that way */
+	if (r->connect_len > n)
+		r->connect_len = STREAM_MAX; /* the rest is yet to leave */
 }
 
 /* Nobody reads the payload of a reset, nor of a SYN on a connection that stands. */
@@ -165,12 +166,13 @@ n_injected(void)
 static void
 check_out(struct rig *r)
 {
-	for (unsigned i = 0; i < w.n_out; i++)
+	for (unsigned i = 0; i < w.n_out; i++) {
 		if (w.out[i].port == 1)
 			check_to_broker(r, &w.out[i]);
 		else
 			check_to_client(r, &w.out[i]);
-	note_connect_end(r);
+		note_connect_end(r);
+	}
 	r->n_out += w.n_out;
 	FUZZ_CHECK(w.n_out < MAX_OUT);
 	out_clear();
