@@ -3,6 +3,7 @@
 #define MQT_CONN_H
 
 #include "mqtrack/annot.h"
+#include "mqtrack/capture.h"
 #include "mqtrack/clock.h"
 #include "mqtrack/config.h"
 #include "mqtrack/counters.h"
@@ -63,7 +64,8 @@ struct mqt_conns_params {
 	const struct mqt_hash_key *hash_key;
 	struct mqt_mailbox *mailbox;
 	struct mqt_tx *tx;
-	struct rte_mempool *pool; /* for injected segments */
+	struct rte_mempool *pool;      /* for injected segments */
+	struct mqt_captures *captures; /* may be NULL: none */
 	struct mqt_worker_counters *counters;
 	struct mqt_sources *sources; /* of all workers; NULL: without limits a source address */
 	unsigned worker;             /* index; part of every channel id */

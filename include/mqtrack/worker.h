@@ -73,6 +73,7 @@ struct mqt_workers_params {
 	const struct mqt_clock *clock;
 	const struct mqt_hash_key *hash_key;
 	struct rte_mempool *pool;
+	struct mqt_captures *captures; /* outlives it; may be NULL: none */
 	unsigned n_workers;
 	const uint16_t *port_ids; /* DPDK port ids, 2 * n_pairs, outside and inside in turn; copied */
 	const char *name;         /* unique prefix for named DPDK objects */

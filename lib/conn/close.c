@@ -75,6 +75,8 @@ send_built(struct mqt_conns *cs, const struct conn *c, enum side to, struct mqt_
 		count(cs, MQT_W_NO_MBUF);
 		return;
 	}
+	if (unlikely(c->captured))
+		capture_sent(cs, c, (uint16_t)(2 * c->pair + to), m);
 	mqt_tx_push(cs->tx, (uint16_t)(2 * c->pair + to), m, NULL, 0);
 }
 

@@ -351,6 +351,8 @@ conn_detach(struct mqt_conns *cs, struct conn *c)
 	mqt_wheel_disarm(cs->wheel, &c->timer);
 	if (c->flags & CONN_IN_TABLE)
 		table_remove(cs, c);
+	if (unlikely(c->captured))
+		capture_forget(cs, c);
 }
 
 void
@@ -503,6 +505,8 @@ judge_conn(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 		pass(cs, p, MQT_W_PASSED);
 		return;
 	}
+	if (unlikely(c->captured))
+		capture_received(cs, c, p);
 	if (unlikely(conn_is_killed(c)) && !(c->flags & CONN_DOWN)) {
 		channel_killed(cs, c);
 		count(cs, MQT_W_CLOSING_DROPPED);
@@ -513,7 +517,10 @@ judge_conn(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 	case MQT_CONN_EMBRYONIC:
 	case MQT_CONN_CONNECTING:
 	case MQT_CONN_OPENING:
-		handshake_input(cs, c, side, p);
+		if (unlikely(cs->capturing))
+			capture_handshake(cs, c, side, p);
+		else
+			handshake_input(cs, c, side, p);
 		break;
 	case MQT_CONN_FROZEN:
 		freeze_input(cs, c, side, p);
@@ -742,6 +749,7 @@ mqt_conns_create(const struct mqt_conns_params *p)
 	cs->mailbox = p->mailbox;
 	cs->tx = p->tx;
 	cs->pool = p->pool;
+	cs->captures = p->captures;
 	cs->counters = p->counters->v;
 	cs->worker = p->worker;
 	cs->sources = p->sources;

@@ -2,6 +2,7 @@
 #ifndef CONN_PRIVATE_H
 #define CONN_PRIVATE_H
 
+#include "mqtrack/capture.h"
 #include "mqtrack/conn.h"
 #include "mqtrack/info.h"
 #include "mqtrack/mqtt.h"
@@ -29,6 +30,7 @@
  *   limit.c      what one source address may have
  *   source.c     how much it has
  *   anomaly.c    what a peer of MQTT may not say
+ *   capture.c    copies of the packets of one client
  *   silence.c    keepalive, and flows on which nobody speaks any more
  *   freeze.c     a flow that is being taken over: nothing passes
  *   close.c      closing a flow on the wire (R14, R15, R16)
@@ -158,8 +160,9 @@ struct conn {
 	uint16_t flags;       /* enum conn_flag */
 	uint8_t state;        /* enum mqt_conn_state */
 	uint8_t version;
-	uint8_t pair;  /* of ports */
-	uint8_t tries; /* CLOSING: to be heard; CONNECTED: looks at a silent flow */
+	uint8_t pair : 7;     /* of ports */
+	uint8_t captured : 1; /* see capture.c */
+	uint8_t tries;        /* CLOSING: to be heard; CONNECTED: looks at a silent flow */
 	uint16_t listener;
 	struct stream stream[2];
 
@@ -195,6 +198,7 @@ static_assert(offsetof(struct conn, stream) + sizeof(struct stream) +
 						offsetof(struct stream, tap.part) <=
 				192,
 		"hot part: three cache lines");
+static_assert(MQT_MAX_PAIRS <= 128, "pair has seven bits");
 static_assert(sizeof(struct conn) <= 320, "budget of a connection");
 
 /** An mbuf that waits. */
@@ -233,6 +237,20 @@ struct embryo {
 	uint8_t l2[2][MQT_L2_MAX];
 };
 
+/** A connection whose packets are copied. */
+struct captured {
+	struct conn *c;
+	uint8_t captures; /* a bit each */
+};
+
+#define CAPTURED_MAX 64
+
+/** What is known of a capture. */
+struct capture_seen {
+	uint32_t word;
+	uint32_t n_chans; /* looked at */
+};
+
 struct fifo {
 	uint32_t head, tail; /* slot indices; NO_INDEX: empty */
 };
@@ -261,8 +279,9 @@ struct mqt_conns {
 	struct embryo *embryos;
 	uint32_t n_embryos, n_buckets, max_syn_data;
 	uint32_t *buckets;
-	uint32_t *forgot_ms; /* a bucket: when it last forgot a handshake; 0: never */
-	struct ws *ws;       /* by slot; NULL: no listener has it */
+	uint32_t *forgot_ms;           /* a bucket: when it last forgot a handshake; 0: never */
+	struct ws *ws;                 /* by slot; NULL: no listener has it */
+	struct mqt_captures *captures; /* NULL: none */
 
 	/* owner only */
 	uint64_t now_ns;
@@ -278,6 +297,11 @@ struct mqt_conns {
 	uint32_t free_embryo, fresh_embryo, oldest_embryo, newest_embryo, n_syn_data;
 	uint64_t anomaly_second; /* in which n_anomalies were told */
 	uint32_t n_anomalies;
+	uint32_t capture_epoch; /* up to which what is asked for is known */
+	bool capturing;         /* some client */
+	unsigned n_captured;
+	struct captured captured[CAPTURED_MAX];
+	struct capture_seen capture_seen[MQT_CAPTURES_MAX];
 	struct mqt_conns_gauges gauges;
 };
 
@@ -762,6 +786,29 @@ void anomaly_first_byte(struct mqt_conns *cs, struct conn *c, uint8_t first) WOR
 /** A packet that the tap of @p side has reported. */
 void anomaly_packet(struct mqt_conns *cs, struct conn *c, enum side side,
 		const struct mqt_mqtt_packet *packet) WORKER_ROLE;
+
+/* --- capture.c --------------------------------------------------------------------------------- */
+
+/** Learns what is asked for. Context: the epoch is another one than capture_epoch. */
+void capture_sync(struct mqt_conns *cs) WORKER_ROLE;
+
+/** The connection has sent a CONNECT. Context: capturing. */
+void capture_connect(struct mqt_conns *cs, struct conn *c, const void *clientid, size_t len);
+
+/** A packet of a captured connection, before it is judged; not while it opens. */
+void capture_received(
+		struct mqt_conns *cs, const struct conn *c, const struct mqt_packet *p) WORKER_ROLE;
+
+/** handshake_input(), with a look at the packet behind it. Context: capturing. */
+void capture_handshake(struct mqt_conns *cs, struct conn *c, enum side side,
+		const struct mqt_packet *p) WORKER_ROLE;
+
+/** A packet that the tracker sends in the name of an end of a captured connection. */
+void capture_sent(struct mqt_conns *cs, const struct conn *c, uint16_t port,
+		const struct rte_mbuf *m) WORKER_ROLE;
+
+/** A captured connection is removed. */
+void capture_forget(struct mqt_conns *cs, struct conn *c);
 
 /* --- message.c --------------------------------------------------------------------------------- */
 

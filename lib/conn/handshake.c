@@ -211,6 +211,8 @@ handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *dat
 	if (r == MQT_PARSE_OK) {
 		c->version = connect.version;
 		count(cs, MQT_W_CONNECT);
+		if (unlikely(cs->capturing))
+			capture_connect(cs, c, connect.clientid.ptr, connect.clientid.len);
 		mqt_slot_count(&c->slot, MQT_RECV_PKT, 1);
 		if (hs->keeps_raw) /* up to the end of CONNECT */
 			hs->raw_len -= len - used + hs->behind;

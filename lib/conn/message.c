@@ -310,6 +310,10 @@ mqt_conns_poll(struct mqt_conns *cs)
 	}
 	for (unsigned i = 0; i < n; i++)
 		on_message(cs, &msgs[i]);
+	if (cs->captures &&
+			unlikely(atomic_load_explicit(&cs->captures->epoch, memory_order_relaxed) !=
+					cs->capture_epoch))
+		capture_sync(cs);
 	atomic_store_explicit(&cs->gauges.outbox, mqt_mailbox_outbox_worker(cs->mailbox),
 			memory_order_relaxed);
 	return n;

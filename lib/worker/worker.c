@@ -479,6 +479,7 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 		.hash_key = params->hash_key,
 		.tx = &w->tx,
 		.pool = params->pool,
+		.captures = params->captures,
 		.counters = &w->counters,
 		.sources = w->all->sources,
 		.worker = w->index,

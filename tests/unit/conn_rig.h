@@ -53,6 +53,7 @@ static struct {
 	struct mqt_worker_counters counters;
 	struct mqt_sources *sources; /* NULL: none, unless a test makes them */
 	struct mqt_conns *conns;
+	struct mqt_captures *captures; /* set before world_start(); else none */
 	uint64_t now;
 	struct out out[MAX_OUT];
 	unsigned n_out;
@@ -119,6 +120,7 @@ world_start(void)
 		.hash_key = &w.key,
 		.tx = &w.tx,
 		.pool = pool,
+		.captures = w.captures,
 		.counters = &w.counters,
 		.sources = w.sources,
 		.worker = 3,
