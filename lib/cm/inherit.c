@@ -10,10 +10,13 @@
  * has no such flag, there the same broker is enough.
  *
  *	newcomer                          retained session     becomes
- *	clean start                       any                  discarded
+ *	clean start                       of the same broker   discarded
  *	resume, session present, or 3.1   of the same broker   inherited (resumed)
  *	resume, no session present        of the same broker   lost_by_broker
- *	resume                            of another broker    stays (left_behind)
+ *	any                               of another broker    stays (left_behind)
+ *
+ * A clean start ends what its own broker holds; the other one has not heard of it, and still has the
+ * session when its client comes back there. A living channel is asked to discard on any broker.
  *
  * A newcomer with session present where there is nothing to inherit has adopted a session whose
  * contents nobody saw; any other has a fresh one.
@@ -81,7 +84,7 @@ pass_over(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row)
 		cm_retained_expire(cm, row, MQT_REASON_EXPIRED);
 		return false;
 	}
-	if (!(newcomer->flags & MQT_INFO_CLEAN_START) && !same_broker(newcomer, mqt_chan_info(row)))
+	if (!same_broker(newcomer, mqt_chan_info(row)))
 		return true;
 	if ((newcomer->flags & MQT_INFO_CLEAN_START) || cm_inherits(newcomer, mqt_chan_info(row))) {
 		tell(cm, lock, MQT_EVENT_DISCARDED, MQT_REASON_DISCARDED, row);

@@ -70,8 +70,8 @@ test_what_a_newcomer_finds(void)
 				0, 1, MQT_C_SESSION_ADOPTED, "bB2>A aB2 +B2" },
 		{ "clean start", { .clientid = "a" }, 0, 0, MQT_C_SESSION_DISCARDED,
 				"dA1>B *B2 +B2" },
-		{ "clean start elsewhere", { .clientid = "a", .broker = 1 }, 0, 0,
-				MQT_C_SESSION_DISCARDED, "dA1>B *B2 +B2" },
+		{ "clean start elsewhere", { .clientid = "a", .broker = 1 }, 0, 1,
+				MQT_C_SESSION_LEFT_BEHIND, "bB2>A *B2 +B2" },
 		{ "another client", { .clientid = "b", .resume = true, .present = true }, 0, 1,
 				MQT_C_SESSION_ADOPTED, "aB1 +B1" },
 	};
