@@ -120,7 +120,7 @@ struct mqt_limits {
 struct mqt_flap {
 	uint32_t takeovers; /* more than so many within... 0: off */
 	uint32_t within_sec;
-	uint32_t hold_sec; /* newcomers are refused while one is connected; 0: only told */
+	uint32_t hold_sec; /* newcomers are refused while one is connected, else let in; 0: off */
 };
 
 struct mqt_control {

@@ -50,14 +50,14 @@
  * (R7), for answers may have been lying in the rings all the while.
  *
  * Files: locker.c the client-id locks and what waits in them; open.c from OPEN to being served;
- * contest.c newcomers between whom brokers decide, recent.c who came a moment ago; room.c whether there is room; admit.c to
- * GRANT and its answer; stepdown.c requests, kills; takeover.c begin and end; inherit.c what a
- * newcomer does with the sessions it finds; retained.c sessions without a connection; policy.c and
- * flap.c what keeps a newcomer out; down.c the end of channels; command.c kick, discard and
- * takeover from other threads; inspect.c copies of sessions; orphan.c stalled workers; channel.c one channel in
- * and out of the maps, events; note.c what is outstanding; query.c and lookup.c all that
- * others may read; pool.c
- * memory.
+ * contest.c newcomers between whom brokers decide, recent.c who came a moment ago; room.c whether
+ * there is room; admit.c to GRANT and its answer; stepdown.c requests, kills; takeover.c begin and
+ * end; inherit.c what a newcomer does with the sessions it finds; retained.c sessions without a
+ * connection; policy.c and flap.c what keeps a newcomer out; down.c the end of channels; command.c
+ * kick, discard and takeover from other threads; inspect.c copies of sessions; orphan.c stalled
+ * workers; anomaly.c what flows say that is odd; channel.c one channel in and out of the maps;
+ * event.c the ring of events; mailbox.c messages; note.c what is outstanding; query.c and lookup.c
+ * all that others may read; pool.c memory.
  *
  * Life-cycle: created before the lcores start, destroyed after they have stopped.
  *

@@ -12,10 +12,17 @@
  * Counted is what happens to a client id when a newcomer takes the place of a living channel. On one
  * broker the tracker need not see it live: the broker closes the older connection, and answers the
  * newer one next. So a connection that its broker has closed counts as living for NEAR_NS more,
- * which is shorter than a client takes that connects again. The count is over a window that slides: the takeovers since the window began, and of those of the
- * window before it the share that is not yet too long ago. More than flap.takeovers of them are
- * told by an event with both peers and the count, once a window; and with flap.hold_sec the client
- * id is held down: for so long newcomers are refused while one is there, and that one stays.
+ * which is shorter than a client takes that connects again. The count is over a window that slides:
+ * the takeovers since the window began, and of those of the window before it the share that is not
+ * yet too long ago. More than flap.takeovers of them are told by an event with both peers and the
+ * count, once a window.
+ *
+ * With flap.hold_sec the client id is then held down for so long from its last takeover: while one
+ * channel is connected it stays, and newcomers are refused (policy.c). When that one leaves, the
+ * next to come is admitted, and the hold goes on for it: a hold decides between two, it never keeps
+ * a client id out for which nobody is there. It follows that it holds between brokers. Within one
+ * broker the older connection is closed already when the newer CONNACK comes, and nobody is left
+ * to be protected; there a flapping client id is only told.
  *
  * Memory is bounded: sets of four entries, chosen by the digest, which is a keyed hash, so nobody
  * can choose who shares a set. In a full set the entry goes that has counted nothing, else the one

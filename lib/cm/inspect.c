@@ -11,9 +11,9 @@
  * copy. An answer without one may mean that the flow has ended: then its CLOSED came before, and
  * the session is here (R3).
  *
- * An inquiry waits in a queue of its owner. Each owner answers in order, so the answer is to the first
- * of the queue; and since all have the same limit, that is also the first that is due. An answer to one that was given
- * up is dropped like any other late answer.
+ * An inquiry waits in a queue of its owner. Each owner answers in order, so the answer is to the
+ * first of the queue; and since all have the same limit, that is also the first that is due. An
+ * answer to one that was given up is dropped like any other late answer.
  *
  * Synchronisation: control lcore only.
  */

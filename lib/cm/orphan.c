@@ -13,8 +13,9 @@
  * an orphan's place by killing it (stepdown.c); its worker finds that when it wakes up.
  *
  * Channels are found by walking the worker's slots, a slice a turn: a slot that is LIVE, or CLOSED
- * with its DOWN still to come, names a channel by its generation. A channel registered during the walk, behind it, is not orphaned by
- * it; but its GRANT is not answered either, and it is killed for that.
+ * with its DOWN still to come, names a channel by its generation. A channel registered during the
+ * walk, behind it, is not orphaned by it; but its GRANT is not answered either, and it is killed
+ * for that.
  *
  * Synchronisation: control lcore. Heartbeat and slot words are written by the worker; both are
  * read relaxed, for what is read here is only a hint: the maps, which are the control lcore's own,
