@@ -9,9 +9,11 @@
  *	                   which carries the session that it inherits (inherit.c).
  *	cm_open_answer()   GRANTED or RETURN frees the lock (R4). RETURN says that it has died
  *	                   meanwhile and brings the session back: it is retained by the newcomer's
- *	                   row, which has been kept until now.
- *	cm_open_timeout()  no answer to GRANT in time: killed, and the session is lost with it. (A
- *	                   newcomer not granted yet waited for room: refused.)
+ *	                   row, which has been kept until now. So is an empty one where it inherited
+ *	                   none: its broker has opened a session for it, and that goes on.
+ *	cm_open_timeout()  no answer to GRANT in time: killed, and the session is lost with it. If it
+ *	                   had closed by itself, its word is awaited for one more limit. (A newcomer
+ *	                   not granted yet waited for room: refused.)
  *
  * Synchronisation: control lcore only.
  * Sources: rules R4, R7, R9; invariants I1, I2, I4, I7.
@@ -77,6 +79,7 @@ grant(struct mqt_cm *cm, struct cm_lock *lock, const struct cm_estate *estate)
 	note->info = NULL; /* the maps' now */
 	note->heir = estate->session != NULL;
 	note->kind = CM_NOTE_GRANTED;
+	note->kill = CM_KILL_NONE;
 	cm_note_time(cm, note);
 	lock->older = MQT_CHAN_NONE;
 	lock->state = CM_LOCK_GRANTING;
@@ -108,7 +111,7 @@ cm_open_stepped(struct mqt_cm *cm, struct cm_lock *lock)
 
 /*
  * What is left of a newcomer that died between its grant and its answer: the session it should
- * have inherited, or one that it had made by then, or nothing.
+ * have inherited, or one that it had made by then, or one in which nothing has happened.
  */
 static void
 bury(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row, struct mqt_session *inherited)
@@ -116,7 +119,6 @@ bury(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row, struct mqt_s
 {
 	struct mqt_session *own = note->session, *session = inherited ? inherited : own;
 	struct mqt_session_final final = { .expiry_sec = cm_expiry_sec(cm, mqt_chan_info(row)) };
-	uint64_t end_ns = own ? note->ended_ns : cm->now_ns;
 
 	note->session = NULL;
 	if (own)
@@ -125,12 +127,18 @@ bury(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row, struct mqt_s
 		cm_chan_traffic(cm, row->id, final.counter, NULL);
 	if (own != session)
 		cm_session_discard(cm, own);
-	if (session && final.expiry_sec > 0) {
-		mqt_session_set_final(session, &final);
-		if (cm_retain(cm, row, session, end_ns))
-			return;
-	} else {
+	if (final.expiry_sec == 0 && session) {
+		cm_announce(cm, MQT_EVENT_DISCARDED, MQT_REASON_DISCARDED, row->id,
+				mqt_chan_info(row), row->epoch, NULL);
 		cm_session_discard(cm, session);
+		session = NULL;
+	} else if (final.expiry_sec > 0 && !session && !note->heir) {
+		session = mqt_session_create();
+	}
+	if (session) {
+		mqt_session_set_final(session, &final);
+		if (cm_retain(cm, row, session, note->ended_ns))
+			return;
 	}
 	cm_down_push(cm, row->id);
 }
@@ -185,12 +193,16 @@ cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
 		cm_open_refuse(cm, lock, MQT_REASON_TABLE_FULL, NULL);
 		return;
 	}
+	if (cm_stepdown_kill(cm, note, row)) {
+		cm_note_time(cm, note);
+		return;
+	}
 	cm->owners[mqt_chan_id_worker(note->chan)].late++;
 	if (row && cm_row_up(row)) {
-		bool alive = cm_stepdown_kill(cm, note->chan);
+		bool hit = note->kill == CM_KILL_HIT;
 
 		note->await_down = true;
-		cm_chan_down(cm, row, alive ? MQT_REASON_KILLED : MQT_REASON_NONE);
+		cm_chan_down(cm, row, hit ? MQT_REASON_KILLED : MQT_REASON_NONE);
 		lost_with(cm, note, row);
 		cm_chan_remove(cm, row);
 	} else if (row) {

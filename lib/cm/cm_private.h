@@ -65,6 +65,12 @@ enum cm_note_kind {
 
 #define CM_NO_OUTCOME UINT8_MAX
 
+enum cm_kill {
+	CM_KILL_NONE = 0, /* not tried */
+	CM_KILL_HIT,
+	CM_KILL_MISSED, /* it had closed by itself; its word is on the way */
+};
+
 struct cm_note {
 	struct cm_note *next; /* of its bucket */
 	mqt_chan_id chan;
@@ -73,7 +79,7 @@ struct cm_note {
 	/* ASKED for takeover end: handed over by begin; GRANTED: its own, it died before the answer */
 	struct mqt_session *session;
 	uint64_t stamp_ns;
-	uint64_t ended_ns;           /* GRANTED with a session: when it died */
+	uint64_t ended_ns;           /* GRANTED, ASKED: when its flow ended */
 	struct cm_lock *lock;        /* NEWCOMER, GRANTED, ASKED */
 	uint64_t token;              /* ASKED */
 	uint64_t due_ns;             /* control time while timed, contest time while HELD */
@@ -81,6 +87,7 @@ struct cm_note {
 	uint8_t kind;                /* enum cm_note_kind */
 	uint8_t action;              /* ASKED: enum mqt_stepdown */
 	uint8_t outcome;             /* ASKED by a command: index of its outcome */
+	uint8_t kill;                /* ASKED, GRANTED: enum cm_kill */
 	bool await_down;             /* killed or unregistered: RELEASE waits for its DOWN */
 	bool heir;                   /* GRANTED: the GRANT carried a session */
 	bool timed;
@@ -127,9 +134,11 @@ struct cm_lock {
 	mqt_chan_id older; /* newest live predecessor; MQT_CHAN_NONE: none */
 	struct mqt_endpoint older_peer;
 	mqt_chan_id taken; /* handed over its session for a newcomer of this tenure */
-	uint32_t n_asks;   /* STEPDOWNs without an answer yet */
-	uint8_t state;     /* enum cm_lock_state */
-	uint8_t room;      /* enum cm_room_kind */
+	/* its takeover is answered and waits for the other answers; NULL: none */
+	struct cm_note *kept;
+	uint32_t n_asks; /* STEPDOWNs that are not settled yet */
+	uint8_t state;   /* enum cm_lock_state */
+	uint8_t room;    /* enum cm_room_kind */
 	bool queued;
 	bool stepped;  /* rows of this client stepped down and are left to this lock to remove */
 	bool reserved; /* one row of the maps is set aside (cm->reserved) */
@@ -454,9 +463,11 @@ int cm_stepdown_one(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *ro
 void cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
 		MQT_REQUIRES(mqt_role_control);
 void cm_stepdown_timeout(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control);
-/* Kills a channel by its slot. Returns whether it was still alive. */
-bool cm_stepdown_kill(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
-/* Takes a channel that was asked down by force. Returns the result to be told. */
+/* Kills the channel of a note, if that lives and was not killed before. Returns true where the kill
+ * missed: it has closed by itself, and the word of that is on its way. */
+bool cm_stepdown_kill(struct mqt_cm *cm, struct cm_note *note, const struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control);
+/* Takes a channel down for which a kill was tried. Returns the result to be told. */
 int cm_stepdown_force(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 		MQT_REQUIRES(mqt_role_control);
 /* For whom the older channels of a lock step down. */

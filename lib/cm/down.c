@@ -92,9 +92,10 @@ leave(struct mqt_cm *cm, struct mqt_chan *row, struct cm_note *note, struct mqt_
 {
 	enum cm_note_kind kind = note ? (enum cm_note_kind)note->kind : CM_NOTE_NONE;
 
+	if (note)
+		note->ended_ns = end_ns;
 	if (kind == CM_NOTE_GRANTED) { /* the answer to GRANT says what remains */
 		note->session = session;
-		note->ended_ns = end_ns;
 		return;
 	}
 	if (session && kind == CM_NOTE_ASKED && note->action == MQT_STEPDOWN_TAKEOVER_END) {

@@ -19,6 +19,10 @@
  *	not asked, worker stalled    killed (R8)                           -ETIMEDOUT
  *	kill finds it CLOSED         its DOWN is on the way: it is down    0
  *
+ * Where a takeover's kill finds the channel CLOSED, its CLOSED, which is on the way, brings the
+ * session; so does an answer that nobody has read. These are awaited for one more limit: whom the
+ * kill missed sends nothing any more, so nothing but time is at stake.
+ *
  * A kill is one compare-and-swap of the slot's word (R5), so it hits this channel or nothing; its
  * worker sends nothing of the flow after it has seen it. In every case the channel is out of the
  * live map when its lock goes on: an older channel never lives on beside the newcomer (I1, I4).
@@ -34,13 +38,18 @@
  */
 
 bool
-cm_stepdown_kill(struct mqt_cm *cm, mqt_chan_id id)
+cm_stepdown_kill(struct mqt_cm *cm, struct cm_note *note, const struct mqt_chan *row)
 {
+	mqt_chan_id id = note->chan;
 	const struct mqt_slots *slots = &cm->owners[mqt_chan_id_worker(id)].o.slots;
-	bool alive = mqt_slot_leave(mqt_slots_at(slots, mqt_chan_id_slot(id)), id, MQT_SLOT_KILLED);
+	bool alive;
 
+	if (!row || !cm_row_up(row) || note->kill != CM_KILL_NONE)
+		return false;
+	alive = mqt_slot_leave(mqt_slots_at(slots, mqt_chan_id_slot(id)), id, MQT_SLOT_KILLED);
+	note->kill = alive ? CM_KILL_HIT : CM_KILL_MISSED;
 	cm_count(cm, alive ? MQT_C_KILLS : MQT_C_KILL_MISSED);
-	return alive;
+	return !alive;
 }
 
 struct cm_other
@@ -83,13 +92,15 @@ reason_of(enum mqt_stepdown action)
 int
 cm_stepdown_force(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 {
-	bool alive = cm_stepdown_kill(cm, note->chan);
-	enum mqt_reason missed = reason_of((enum mqt_stepdown)note->action);
+	bool hit = note->kill == CM_KILL_HIT;
 
 	note->await_down = true;
-	cm_chan_down(cm, row, alive ? MQT_REASON_KILLED : missed);
-	return alive ? -ETIMEDOUT : 0;
+	cm_chan_down(cm, row, hit ? MQT_REASON_KILLED : reason_of((enum mqt_stepdown)note->action));
+	return hit ? -ETIMEDOUT : 0;
 }
+
+static void conclude(struct mqt_cm *cm, struct cm_note *note, int result)
+		MQT_REQUIRES(mqt_role_control);
 
 /* The note has done its part. */
 static void
@@ -106,33 +117,9 @@ settle(struct mqt_cm *cm, struct cm_note *note, int result) MQT_REQUIRES(mqt_rol
 	cm_note_drop(cm, note);
 	lock->n_asks--;
 	cm_lock_queue(cm, lock);
+	if (lock->n_asks == 1 && lock->kept)
+		conclude(cm, lock->kept, 0);
 }
-
-/* Concludes a stepdown: by @p result of the answer where the channel is down, else by force. */
-static void
-conclude(struct mqt_cm *cm, struct cm_note *note, int result) MQT_REQUIRES(mqt_role_control)
-{
-	struct mqt_chan *row = mqt_maps_get(cm->maps, note->chan);
-	enum mqt_stepdown action = (enum mqt_stepdown)note->action;
-
-	if (action >= MQT_STEPDOWN_TAKEOVER_BEGIN) {
-		settle(cm, note, cm_takeover_over(cm, note, row));
-		return;
-	}
-	if (row && cm_row_up(row))
-		result = cm_stepdown_force(cm, note, row);
-	else if (result != -ENOENT)
-		result = 0;
-	if (row && cm_row_state(row) == MQT_CHAN_RETAINED) {
-		cm_retained_discard(cm, row);
-		result = 0;
-	}
-	if (row && result != -ENOENT)
-		cm_stepdown_announce(cm, note->lock, action, row);
-	settle(cm, note, result);
-}
-
-/* --- asking ----------------------------------------------------------------------------------- */
 
 static void
 request(struct mqt_cm *cm, struct cm_note *note, enum mqt_stepdown action)
@@ -152,6 +139,56 @@ request(struct mqt_cm *cm, struct cm_note *note, enum mqt_stepdown action)
 	cm_note_time(cm, note);
 }
 
+/*
+ * Concludes one step of a takeover. A session that was handed over stays in its note until all
+ * others have stepped down: there it cannot expire or be evicted while the newcomer waits for them.
+ */
+static void
+conclude_takeover(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
+		MQT_REQUIRES(mqt_role_control)
+{
+	struct cm_lock *lock = note->lock;
+	bool up = row && cm_row_up(row);
+
+	if (note->action == MQT_STEPDOWN_TAKEOVER_END && !up && lock->n_asks > 1) {
+		cm_note_untime(cm, note);
+		lock->kept = note;
+		return;
+	}
+	lock->kept = NULL;
+	settle(cm, note, cm_takeover_over(cm, note, row));
+}
+
+/* Concludes a stepdown: by @p result of the answer where the channel is down, else by force. */
+static void
+conclude(struct mqt_cm *cm, struct cm_note *note, int result) MQT_REQUIRES(mqt_role_control)
+{
+	struct mqt_chan *row = mqt_maps_get(cm->maps, note->chan);
+	enum mqt_stepdown action = (enum mqt_stepdown)note->action;
+	bool closing = cm_stepdown_kill(cm, note, row);
+
+	if (action >= MQT_STEPDOWN_TAKEOVER_BEGIN) {
+		if (closing)
+			request(cm, note, action); /* its answer comes behind the word */
+		else
+			conclude_takeover(cm, note, row);
+		return;
+	}
+	if (row && cm_row_up(row))
+		result = cm_stepdown_force(cm, note, row);
+	else if (result != -ENOENT)
+		result = 0;
+	if (row && cm_row_state(row) == MQT_CHAN_RETAINED) {
+		cm_retained_discard(cm, row);
+		result = 0;
+	}
+	if (row && result != -ENOENT)
+		cm_stepdown_announce(cm, note->lock, action, row);
+	settle(cm, note, result);
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
 static void
 ask(struct mqt_cm *cm, struct cm_lock *lock, mqt_chan_id chan, enum mqt_stepdown action)
 		MQT_REQUIRES(mqt_role_control)
@@ -160,6 +197,7 @@ ask(struct mqt_cm *cm, struct cm_lock *lock, mqt_chan_id chan, enum mqt_stepdown
 	struct cm_note *note = cm_note_find(&cm->notes, chan);
 
 	note->kind = CM_NOTE_ASKED;
+	note->kill = CM_KILL_NONE;
 	note->action = (uint8_t)action;
 	note->lock = lock;
 	note->outcome = lock->cmd ? cm_command_found(lock->cmd, chan) : CM_NO_OUTCOME;
@@ -249,6 +287,7 @@ cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
 		cm_count(cm, MQT_C_STEPDOWN_ERROR);
 	if (note->action == MQT_STEPDOWN_TAKEOVER_BEGIN && msg->result == 0) {
 		note->session = msg->session; /* the point of no return: end follows (R4) */
+		note->kill = CM_KILL_NONE;
 		request(cm, note, MQT_STEPDOWN_TAKEOVER_END);
 		return;
 	}
@@ -263,7 +302,14 @@ cm_stepdown_answer(struct mqt_cm *cm, const struct mqt_msg *msg)
 void
 cm_stepdown_timeout(struct mqt_cm *cm, struct cm_note *note)
 {
-	cm_count(cm, MQT_C_STEPDOWN_TIMEOUT);
+	struct mqt_chan *row = mqt_maps_get(cm->maps, note->chan);
+
+	if (note->kill == CM_KILL_NONE)
+		cm_count(cm, MQT_C_STEPDOWN_TIMEOUT);
+	if (note->action >= MQT_STEPDOWN_TAKEOVER_BEGIN && cm_stepdown_kill(cm, note, row)) {
+		cm_note_time(cm, note); /* the answer comes behind the word */
+		return;
+	}
 	cm->owners[mqt_chan_id_worker(note->chan)].late++;
 	conclude(cm, note, 0);
 }

@@ -20,11 +20,13 @@
  *	outcome                              the session
  *	begin: CLOSED came before (noproc)   retained already: read the channel again (R3)
  *	begin: DOWN came before (noproc)     there was none
- *	begin: no answer, or an error        the channel is killed; lost_by_kill, where it had one
+ *	begin: no answer, or an error        the channel is killed; lost_by_kill, where it had one; if
+ *	                                     it had closed by itself, only when its word does not come
  *	end: answered, or the flow was       retained, inherited next
  *	     gone by itself
  *	end: no answer, or an error          the channel is killed, the session discarded: it is not
- *	                                     known what of it is true; the newcomer starts afresh
+ *	                                     known what of it is true; the newcomer starts afresh. The
+ *	                                     same exception
  *
  * A session whose expiry is 0 ends with its connection, but a broker may well let it go on in a
  * takeover. It is kept then for this turn only, for the newcomer that says so.
@@ -130,7 +132,7 @@ end_over(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 	set_final(cm, row, session, expiry_sec);
 	if (lock->cmd)
 		hand_out(cm, lock, row, session);
-	else if (cm_retain(cm, row, session, cm->now_ns))
+	else if (cm_retain(cm, row, session, note->ended_ns))
 		lock->taken = row->id;
 	return 0;
 }

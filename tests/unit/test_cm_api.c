@@ -415,12 +415,14 @@ meet(const struct meeting *m)
 	uint64_t begin, ms = m->what == SILENT_AT_END ? 501 : 500; /* end is asked a turn later */
 	struct cmd cmd;
 
+	if (m->what == IS_CLOSED && m->command == mqt_cm_takeover)
+		ms *= 2; /* the session might still come */
 	rig_story(rig);
 	by_client(rig, &cmd, m->command, "a");
 	rig_turn(rig, 1);
 	begin = rig->now_ns;
 	happens(rig, a, m->what);
-	while (cmd.n_done == 0 && rig->now_ns - begin < 600 * RIG_MS) {
+	while (cmd.n_done == 0 && rig->now_ns - begin < 1100 * RIG_MS) {
 		rig_poll(rig, 0, 100);
 		rig_turn(rig, 1);
 	}

@@ -281,7 +281,7 @@ test_session_that_comes_after_the_kill_is_destroyed(void)
 	rig_check_end(rig);
 }
 
-/* A kill that comes too late: the flow has closed by itself, but its owner hangs. */
+/* A kill that comes too late: the flow has closed by itself, but its owner hangs for good. */
 static void
 test_kill_that_misses_at_begin_loses_the_session_too(void)
 {
@@ -292,12 +292,13 @@ test_kill_that_misses_at_begin_loses_the_session_too(void)
 	b = rig_open(rig, 1, again);
 	rig_turn(rig, 1);
 	rig_close(rig, a);
-	for (unsigned i = 0; i < 510; i++) {
+	for (unsigned i = 0; i < 1010; i++) {
 		rig_turn(rig, 1);
 		rig_poll(rig, 1, 100);
 	}
 	CHECK_EQ(b->n_grants, 1);
 	CHECK_EQ(rig_counter(rig, MQT_C_KILL_MISSED), 1);
+	CHECK_EQ(rig_counter(rig, MQT_C_STEPDOWN_TIMEOUT), 1);
 	CHECK_EQ(rig_counter(rig, MQT_C_SESSION_LOST_BY_KILL), 1);
 	rig_settle(rig); /* CLOSED comes now */
 	CHECK_EQ(rig_n_sessions, 0);
