@@ -131,6 +131,9 @@ struct handshake {
 	uint32_t base;        /* sequence number of the client's first byte */
 	uint32_t raw_len, raw_cap;
 	uint32_t behind;            /* the last of them that the MQTT in hand does not reach */
+	uint32_t dropped[2];        /* of the broker's, not parked for want of room: from, to */
+	uint32_t cut;               /* where the last FIN or RST among that stands */
+	uint8_t cut_flags;          /* which it is; 0: none */
 	uint32_t proxy_len;         /* of the PROXY header; 0: none (yet) */
 	uint32_t frame_begin;       /* sequence number of the broker's current frame */
 	struct mqt_ws_scan scan[2]; /* of the HTTP heads */

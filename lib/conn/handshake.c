@@ -663,23 +663,53 @@ is_covered(struct mqt_conns *cs, const struct stream *s, const struct mqt_packet
 }
 
 /*
+ * A segment for which there is no room is dropped, for the broker sends it again. But it does not
+ * send an RST again, and what ends the connection is known now: where it stands is kept, and which
+ * numbers were dropped, those that come first where they leave a gap.
+ */
+static void
+note_dropped(const struct conn *c, const struct mqt_pkt *v)
+{
+	uint32_t from = v->seq, to = v->seq + v->payload_len, *d;
+
+	if (!(c->flags & CONN_HANDSHAKE))
+		return;
+	d = c->hs->dropped;
+	if (v->tcp_flags & (MQT_TCP_FIN | MQT_TCP_RST)) {
+		c->hs->cut = to;
+		c->hs->cut_flags = v->tcp_flags & (MQT_TCP_FIN | MQT_TCP_RST);
+	}
+	if (d[0] == d[1] || mqt_seq_cmp(to, d[0]) < 0) {
+		d[0] = from;
+		d[1] = to;
+	} else if (mqt_seq_cmp(from, d[1]) <= 0) {
+		if (mqt_seq_cmp(from, d[0]) < 0)
+			d[0] = from;
+		if (mqt_seq_cmp(to, d[1]) > 0)
+			d[1] = to;
+	}
+}
+
+/*
  * Makes room for a segment by dropping the last one that is held, if that lies behind it: else
  * what came too early would keep out what fills the gap.
  */
 static bool
-make_room(struct mqt_conns *cs, struct stream *s, const struct mqt_pkt *v)
+make_room(struct mqt_conns *cs, struct conn *c, const struct mqt_pkt *v)
 {
+	struct stream *s = &c->stream[BROKER];
 	const struct hold *last = hold_at(cs, s->held);
 
 	while (last && last->next != NO_INDEX)
 		last = hold_at(cs, last->next);
 	if (!last || mqt_seq_cmp(last->view.seq, v->seq) <= 0)
 		return false;
+	note_dropped(c, &last->view);
 	hold_drop_last(cs, s);
 	return true;
 }
 
-/* Holds a segment of the broker, or drops it. @return whether the list has something new. */
+/* Holds a segment of the broker, or drops it. @return whether there is something new to look at. */
 static bool
 park(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 {
@@ -704,13 +734,29 @@ park(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 		full = MQT_W_PARKED_DROPPED_WORKER;
 	}
 	count(cs, full);
-	if (!make_room(cs, s, &p->view) || !hold_add(cs, s, p->m, &p->view, p->port, false)) {
+	if (!make_room(cs, c, &p->view) || !hold_add(cs, s, p->m, &p->view, p->port, false)) {
+		note_dropped(c, &p->view);
 		rte_pktmbuf_free(p->m);
-		return false;
+		return true;
 	}
 parked:
 	count(cs, MQT_W_PARKED);
 	return true;
+}
+
+/* How the broker has ended the connection behind what is held, up to @p upto, and was dropped. */
+static enum mqt_reason
+cut_off_behind(const struct handshake *hs, uint32_t upto)
+{
+	const uint32_t *d = hs->dropped;
+
+	if (mqt_seq_cmp(d[0], upto) <= 0 && mqt_seq_cmp(d[1], upto) > 0)
+		upto = d[1];
+	if (hs->cut_flags & MQT_TCP_RST && hs->cut == upto)
+		return MQT_REASON_BROKER_RESET;
+	if (hs->cut_flags & MQT_TCP_FIN && mqt_seq_cmp(hs->cut, upto) <= 0)
+		return MQT_REASON_BROKER_CLOSED;
+	return MQT_REASON_NONE;
 }
 
 /*
@@ -718,8 +764,9 @@ parked:
  * gap parts from what is parked. MQT_REASON_NONE: it has not.
  */
 static enum mqt_reason
-ended_behind(const struct mqt_conns *cs, const struct stream *s)
+ended_behind(const struct mqt_conns *cs, const struct conn *c)
 {
+	const struct stream *s = &c->stream[BROKER];
 	uint32_t upto = s->next;
 
 	for (const struct hold *h = hold_at(cs, s->held); h; h = hold_at(cs, h->next)) {
@@ -732,7 +779,7 @@ ended_behind(const struct mqt_conns *cs, const struct stream *s)
 		if (mqt_seq_cmp(seg_end(&h->view), upto) > 0)
 			upto = seg_end(&h->view);
 	}
-	return MQT_REASON_NONE;
+	return cut_off_behind(c->hs, upto);
 }
 
 /*
@@ -834,7 +881,7 @@ broker_segment(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 	if (reads_reply(c))
 		read_reply(cs, c);
 	if (c->state == MQT_CONN_OPENING) {
-		enum mqt_reason reason = ended_behind(cs, s);
+		enum mqt_reason reason = ended_behind(cs, c);
 
 		if (reason != MQT_REASON_NONE)
 			ended_by_broker(cs, c, reason);
