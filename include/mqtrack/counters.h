@@ -22,13 +22,14 @@
 	X(HANDOVER_DROPPED, "packets dropped because the owner's ring was full")                   \
 	X(PASSED, "packets passed that belong to no tracked flow")                                 \
 	X(MALFORMED_PACKETS, "packets whose headers contradict their length; passed")              \
+	X(BURIED_DROPPED, "packets dropped: their headers pass the first buffer, TCP is not seen") \
 	X(FRAGMENTS, "IP fragments received")                                                      \
 	X(FRAGMENTS_PASSED, "of these: passed as they came, without effect")                       \
 	X(FRAGMENTS_DROPPED,                                                                       \
-			"of these: dropped: repeated, overlapping, or without the TCP header")     \
-	X(FRAGMENT_FULL,                                                                           \
-			"of these: found no room; passed, or dropped by a listener that fails "    \
-			"closed")                                                                  \
+			"of these: dropped: repeated, overlapping, malformed, given up, or "       \
+			"without the TCP header")                                                  \
+	X(FRAGMENT_FULL, "datagrams given up to make room for newer ones; dropped")                \
+	X(FRAGMENT_REUSED, "datagrams dropped: others of their identity had left a moment before") \
 	X(FRAGMENT_TIMEOUTS, "datagrams that did not become whole in time; dropped")               \
 	X(REASSEMBLED, "datagrams put together and judged as one packet")                          \
 	X(MIDSTREAM, "segments of no known flow with a listener, mostly passed")                   \

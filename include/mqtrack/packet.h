@@ -65,7 +65,7 @@ void mqt_l2_vlans(const uint8_t *l2, unsigned l2_len, uint16_t vlan[2]);
 /**
  * Looks at a frame. All headers up to the end of the TCP options must lie in its first segment;
  * otherwise it is MALFORMED. IPv4 options are walked; so are the IPv6 extension headers hop-by-hop
- * (as the first only), routing, destination options, at most 8, more are MALFORMED. A fragment
+ * (as the first only), routing, destination options, however many. A fragment
  * header makes it a FRAGMENT. OTHER is what its receiver may well not take, which must have no
  * effect then: a source route, for its destination is not the flow's end, IPv6 options that make
  * a host discard the packet unless it knows them, and an authentication header, which cannot be
@@ -180,8 +180,9 @@ struct mqt_fragment {
 /**
  * Looks at a fragment.
  * @param pkt its view, of kind FRAGMENT. @param port where it came in, part of the key.
- * @return 0, or -EINVAL: no host takes it (lengths that contradict each other or no multiple of 8,
- *         beyond 65,535 bytes, malformed options).
+ * @return 0, or -EINVAL: no host should take it (lengths that contradict each other or no multiple
+ *         of 8, beyond 65,535 bytes, malformed options); some take it nevertheless, cut to a
+ *         multiple of 8. Of *out only addresses and protocol are set then.
  */
 int mqt_pkt_fragment(const struct rte_mbuf *m, const struct mqt_pkt *pkt, uint16_t port,
 		struct mqt_fragment *out);
@@ -189,8 +190,8 @@ int mqt_pkt_fragment(const struct rte_mbuf *m, const struct mqt_pkt *pkt, uint16
 enum mqt_first_kind {
 	MQT_FIRST_TCP,   /* the ports are set */
 	MQT_FIRST_OTHER, /* not TCP */
-	MQT_FIRST_TINY,  /* too short for its headers; the ports are set, or 0 where not even those
-			    are there (RFC 1858, RFC 7112) */
+	MQT_FIRST_TINY,  /* too short for its headers, or a fragment again; the ports are set, or 0
+			    where not even those are there (RFC 1858, RFC 7112) */
 };
 
 /** What the first fragment (off 0) says of its datagram. */

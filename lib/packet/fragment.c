@@ -41,14 +41,14 @@ read_ipv4(const uint8_t *data, uint32_t limit, const struct mqt_pkt *pkt, struct
 	uint32_t header_len = (ip[0] & 0x0fu) * 4, total_len = get_be16(ip + 2);
 	uint16_t frag = get_be16(ip + 6);
 
+	memcpy(out->key.src, ip + 12, 4);
+	memcpy(out->key.dst, ip + 16, 4);
+	out->key.proto = ip[9];
 	if (total_len < header_len || pkt->l3_off + total_len > limit)
 		return -EINVAL;
 	if (check_ipv4_options(ip + IPV4_MIN_LEN, ip + header_len) != MQT_PKT_TCP)
 		return -EINVAL;
-	memcpy(out->key.src, ip + 12, 4);
-	memcpy(out->key.dst, ip + 16, 4);
 	out->key.id = get_be16(ip + 4);
-	out->key.proto = ip[9];
 	out->next_proto = ip[9];
 	out->data_off = (uint16_t)(pkt->l3_off + header_len);
 	out->off = (frag & IPV4_OFF) * UNIT;
@@ -66,6 +66,8 @@ read_ipv6(const uint8_t *data, uint32_t limit, const struct mqt_pkt *pkt, struct
 	uint8_t proto = ip[6];
 	uint16_t frag;
 
+	memcpy(out->key.src, ip + 8, 16);
+	memcpy(out->key.dst, ip + 24, 16);
 	out->next_off = (uint16_t)(pkt->l3_off + 6);
 	while (proto != PROTO_FRAGMENT) {
 		out->next_off = (uint16_t)off;
@@ -75,8 +77,6 @@ read_ipv6(const uint8_t *data, uint32_t limit, const struct mqt_pkt *pkt, struct
 	if (off + FRAGMENT_LEN > end || end > limit)
 		return -EINVAL;
 	frag = get_be16(data + off + 2);
-	memcpy(out->key.src, ip + 8, 16);
-	memcpy(out->key.dst, ip + 24, 16);
 	out->key.id = get_be32(data + off + 4);
 	out->next_proto = data[off];
 	out->data_off = (uint16_t)(off + FRAGMENT_LEN);
@@ -122,6 +122,8 @@ mqt_pkt_fragment_first(const struct rte_mbuf *m, const struct mqt_fragment *frag
 		proto = data[off];
 		off += (data[off + 1] + 1u) * UNIT;
 	}
+	if (proto == PROTO_FRAGMENT)
+		return MQT_FIRST_TINY; /* fragments of fragments: no end of it */
 	if (proto != PROTO_TCP)
 		return MQT_FIRST_OTHER;
 	if (off + 4 > frag->len)

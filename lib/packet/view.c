@@ -4,8 +4,8 @@
  *
  * Every field is read only after a check against `limit`, the bytes of the first mbuf segment;
  * once the IP header has told its length, also against `end`, where the IP packet ends in the
- * frame. What lies behind `end` is link padding. Offsets stay small: at most MAX_EXTENSIONS
- * headers of at most 2,048 bytes are walked.
+ * frame. What lies behind `end` is link padding. Extension headers are walked as far as they go, for
+ * receivers have no limit either: what is not looked at would be a way past the tracker (I12).
  *
  * Synchronisation: none; whoever owns the mbuf.
  * Source: IEEE 802.1Q §9 (tags), RFC 791 §3.1, RFC 8200 §3 and §4, RFC 9293 §3.1.
@@ -52,8 +52,6 @@
 #define IPV4_FRAG_OFF  0x1fff
 #define IPV6_LEN       40
 #define TCP_MIN_LEN    20
-
-#define MAX_EXTENSIONS 8
 
 _Static_assert(ETHER_LEN + MAX_TAGS * TAG_LEN == MQT_L2_MAX, "the longest link header");
 
@@ -226,7 +224,7 @@ static uint32_t
 skip_extensions(const struct frame *f, uint8_t proto, uint32_t off, enum mqt_pkt_kind *kind)
 {
 	*kind = MQT_PKT_MALFORMED;
-	for (unsigned n = 0; n <= MAX_EXTENSIONS; n++) {
+	for (unsigned n = 0;; n++) {
 		uint32_t len;
 
 		switch (proto) {
@@ -253,7 +251,6 @@ skip_extensions(const struct frame *f, uint8_t proto, uint32_t off, enum mqt_pkt
 		proto = f->data[off];
 		off += len;
 	}
-	return 0;
 }
 
 static enum mqt_pkt_kind

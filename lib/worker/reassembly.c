@@ -6,8 +6,8 @@
  *
  * Life-cycle of a datagram:
  *   COLLECT  fragments are kept, by offset. Whole: it is joined and judged, and forgotten here.
- *   PASS     its first fragment says that it is no listener's, or there was no room: what is kept
- *            leaves as it came, in order, and so does the rest, until all of it has been seen.
+ *   PASS     its first fragment says that it is no listener's: what is kept leaves as it came, in
+ *            order, and so does the rest, until all of it has been seen.
  *   DROP     nothing of it leaves: fragments overlap, there are too many, or the first one does not
  *            hold the TCP header. Hosts drop the first kind too (RFC 5722), and no honest sender
  *            makes the others (RFC 1858, RFC 7112).
@@ -17,7 +17,15 @@
  * (RFC 6946). A later fragment has no ports, so every fragment is a candidate whose addresses could
  * be a listener's; of IPv4, of protocol TCP only.
  *
- * No room: fragments pass, or are dropped where a listener of these addresses fails closed.
+ * What leaves may be lost on its way, a first fragment on purpose (its TTL, its destination's MAC
+ * address): then the receiver keeps the later ones, and would join them to a first one that comes
+ * under the same identity, whatever that was judged with here. So identities under which fragments
+ * have left are remembered for as long as a receiver waits, and a listener's datagram of such an
+ * identity is dropped; its sender repeats the segment under another one. Where two of them fall on
+ * one place of that memory, all that fall there are taken for remembered.
+ *
+ * No room: the oldest datagram is given up. Nothing passes unseen, for what the receiver has and the
+ * tracker has not seen would let another CONNECT take its place before the tracker's eyes.
  *
  * Chained hash by the keyed hash of the identity; a list by age; pieces in lists by offset. All are
  * indices into two arrays of limits.fragments members: a datagram has a piece or is a few bytes.
@@ -36,6 +44,8 @@
 
 #define NO_INDEX   UINT32_MAX
 #define TIMEOUT_NS (30 * MQT_NS_PER_SEC)
+#define WAIT_SEC   60 /* of a receiver, at most */
+#define N_GONE     32768
 #define PROTO_TCP  6
 
 enum state {
@@ -61,7 +71,12 @@ struct datagram {
 	uint32_t total; /* 0: the last fragment has not come */
 	uint8_t n_pieces;
 	uint8_t state;
-	bool unseen; /* PASS for lack of room */
+};
+
+/* Identities under which fragments have left. */
+struct gone {
+	uint32_t until_sec; /* 0: none */
+	uint32_t tag;       /* of the hash; 0: several */
 };
 
 struct reassembly {
@@ -73,11 +88,13 @@ struct reassembly {
 	uint32_t n, n_buckets;
 
 	/* owner only */
+	uint32_t now_sec; /* of the fragment at hand */
 	uint32_t free_piece, free_datagram;
 	uint32_t oldest, newest;
 	struct piece *pieces;
 	struct datagram *datagrams;
 	uint32_t *buckets;
+	struct gone gone[N_GONE];
 };
 
 static void
@@ -138,35 +155,6 @@ lookup(struct reassembly *r, const struct mqt_fragment *frag, uint64_t hash)
 	return i == NO_INDEX ? NULL : &r->datagrams[i];
 }
 
-static struct datagram *
-insert(struct reassembly *r, const struct mqt_fragment *frag, uint64_t hash, uint64_t now_ns)
-{
-	uint32_t *bucket = &r->buckets[hash & (r->n_buckets - 1)];
-	uint32_t i = r->free_datagram;
-	struct datagram *d;
-
-	if (i == NO_INDEX)
-		return NULL;
-	d = &r->datagrams[i];
-	r->free_datagram = d->chain;
-	*d = (struct datagram){
-		.key = frag->key,
-		.hash = hash,
-		.born_ns = now_ns,
-		.chain = *bucket,
-		.newer = NO_INDEX,
-		.older = r->newest,
-		.pieces = NO_INDEX,
-	};
-	*bucket = i;
-	if (r->newest == NO_INDEX)
-		r->oldest = i;
-	else
-		r->datagrams[r->newest].newer = i;
-	r->newest = i;
-	return d;
-}
-
 /* Its pieces have gone before. */
 static void
 forget(struct reassembly *r, struct datagram *d)
@@ -218,6 +206,47 @@ drop_pieces(struct reassembly *r, struct datagram *d)
 	return n;
 }
 
+/* Makes room. */
+static void
+give_up_oldest(struct reassembly *r)
+{
+	struct datagram *d = &r->datagrams[r->oldest];
+
+	count(r, MQT_W_FRAGMENT_FULL, 1);
+	count(r, MQT_W_FRAGMENTS_DROPPED, drop_pieces(r, d));
+	forget(r, d);
+}
+
+static struct datagram *
+insert(struct reassembly *r, const struct mqt_fragment *frag, uint64_t hash, uint64_t now_ns)
+{
+	uint32_t *bucket = &r->buckets[hash & (r->n_buckets - 1)];
+	struct datagram *d;
+	uint32_t i;
+
+	if (r->free_datagram == NO_INDEX)
+		give_up_oldest(r);
+	i = r->free_datagram;
+	d = &r->datagrams[i];
+	r->free_datagram = d->chain;
+	*d = (struct datagram){
+		.key = frag->key,
+		.hash = hash,
+		.born_ns = now_ns,
+		.chain = *bucket,
+		.newer = NO_INDEX,
+		.older = r->newest,
+		.pieces = NO_INDEX,
+	};
+	*bucket = i;
+	if (r->newest == NO_INDEX)
+		r->oldest = i;
+	else
+		r->datagrams[r->newest].newer = i;
+	r->newest = i;
+	return d;
+}
+
 void
 reassembly_destroy(struct reassembly *r)
 {
@@ -253,16 +282,6 @@ reassembly_concerns(const struct mqt_config *cfg, const struct mqt_fragment *fra
 	return false;
 }
 
-static bool
-fails_closed(const struct mqt_config *cfg, const struct mqt_datagram_key *key)
-{
-	for (unsigned i = 0; i < cfg->n_listeners; i++)
-		if (cfg->listeners[i].on_failure == MQT_FAIL_CLOSED &&
-				fits(&cfg->listeners[i].address, key))
-			return true;
-	return false;
-}
-
 /* What the first fragment means for its datagram. */
 static enum state
 judge_first(const struct reassembly *r, const struct rte_mbuf *m, const struct mqt_fragment *frag)
@@ -277,6 +296,40 @@ judge_first(const struct reassembly *r, const struct rte_mbuf *m, const struct m
 	if (!mqt_config_has_port(r->config, port[0]) && !mqt_config_has_port(r->config, port[1]))
 		return PASS;
 	return kind == MQT_FIRST_TCP ? COLLECT : DROP;
+}
+
+/* --- identities under which fragments have left ------------------------------------------------ */
+
+static struct gone *
+gone_of(struct reassembly *r, uint64_t hash)
+{
+	return &r->gone[(hash >> 16) % N_GONE];
+}
+
+static uint32_t
+tag_of(uint64_t hash)
+{
+	return (uint32_t)hash | 1;
+}
+
+static bool
+is_gone(struct reassembly *r, uint64_t hash)
+{
+	const struct gone *g = gone_of(r, hash);
+
+	return g->until_sec > r->now_sec && (g->tag == 0 || g->tag == tag_of(hash));
+}
+
+static void
+remember_gone(struct reassembly *r, uint64_t hash)
+{
+	struct gone *g = gone_of(r, hash);
+
+	if (g->until_sec <= r->now_sec)
+		g->tag = tag_of(hash);
+	else if (g->tag != tag_of(hash))
+		g->tag = 0;
+	g->until_sec = r->now_sec + WAIT_SEC + 1;
 }
 
 /* --- what becomes of a datagram ---------------------------------------------------------------- */
@@ -321,31 +374,11 @@ pass_on(struct reassembly *r, struct datagram *d, struct rte_mbuf *m,
 	for (unsigned i = 0; i < n; i++)
 		pass(r, kept[i], out);
 	pass(r, m, out);
+	remember_gone(r, d->hash);
 	d->state = PASS;
 	note(d, frag);
 	if (is_complete(d))
 		forget(r, d);
-}
-
-/* No room for a fragment. d: its datagram, NULL: no room even for that. */
-static void
-no_room(struct reassembly *r, struct datagram *d, struct rte_mbuf *m,
-		const struct mqt_fragment *frag, struct reassembly_out *out)
-{
-	count(r, MQT_W_FRAGMENT_FULL, 1);
-	if (fails_closed(r->config, &frag->key)) {
-		if (d) {
-			drop(r, d, m);
-		} else {
-			count(r, MQT_W_FRAGMENTS_DROPPED, 1);
-			rte_pktmbuf_free(m);
-		}
-	} else if (d) {
-		d->unseen = true;
-		pass_on(r, d, m, frag, out);
-	} else {
-		pass(r, m, out);
-	}
 }
 
 /* The fragments m become one packet to be judged. */
@@ -410,24 +443,35 @@ collect(struct reassembly *r, struct datagram *d, struct rte_mbuf *m,
 		const struct mqt_fragment *frag, struct reassembly_out *out)
 {
 	struct rte_mbuf *all[REASSEMBLY_MAX_PIECES];
+	unsigned n;
 
+	while (r->free_piece == NO_INDEX && r->oldest != index_of(r, d))
+		give_up_oldest(r);
 	switch (add_piece(r, d, m, frag)) {
 	case REPEATED:
 		count(r, MQT_W_FRAGMENTS_DROPPED, 1);
 		rte_pktmbuf_free(m);
 		return;
+	case NO_ROOM:
+		count(r, MQT_W_FRAGMENT_FULL, 1);
+		/* fall through */
 	case OVERLAPS:
 		drop(r, d, m);
-		return;
-	case NO_ROOM:
-		no_room(r, d, m, frag, out);
 		return;
 	case ADDED:
 		note(d, frag);
 	}
 	if (!is_complete(d))
 		return;
-	join(r, all, take_pieces(r, d, all), out);
+	n = take_pieces(r, d, all);
+	if (is_gone(r, d->hash)) {
+		count(r, MQT_W_FRAGMENT_REUSED, 1);
+		count(r, MQT_W_FRAGMENTS_DROPPED, n);
+		rte_pktmbuf_free_bulk(all, n);
+	} else {
+		join(r, all, n, out);
+		remember_gone(r, d->hash);
+	}
 	forget(r, d);
 }
 
@@ -456,6 +500,7 @@ reassembly_input(struct reassembly *r, struct rte_mbuf *m, const struct mqt_frag
 	enum state first = frag->off == 0 ? judge_first(r, m, frag) : COLLECT;
 	struct datagram *d;
 
+	r->now_sec = (uint32_t)(now_ns / MQT_NS_PER_SEC);
 	out->n_pass = 0;
 	out->whole = NULL;
 	if (frag->off == 0 && !frag->more) {
@@ -465,15 +510,13 @@ reassembly_input(struct reassembly *r, struct rte_mbuf *m, const struct mqt_frag
 	d = lookup(r, frag, hash);
 	if (!d)
 		d = insert(r, frag, hash, now_ns);
-	if (!d)
-		no_room(r, NULL, m, frag, out);
-	else if (d->state == DROP || first == DROP)
+	if (d->state == DROP || first == DROP)
 		drop(r, d, m);
 	else if (d->state == COLLECT && first == PASS)
 		pass_on(r, d, m, frag, out);
 	else if (d->state == COLLECT)
 		collect(r, d, m, frag, out);
-	else if (frag->off == 0 && first == COLLECT && !d->unseen)
+	else if (frag->off == 0 && first == COLLECT)
 		drop(r, d, m); /* two first fragments, one of them a listener's */
 	else
 		pass_on(r, d, m, frag, out);

@@ -199,6 +199,7 @@ flush_handover(struct mqt_worker *w)
 
 enum whose {
 	OTHERS,    /* has been counted, passes */
+	BURIED,    /* has been counted, is dropped */
 	FRAGMENT,  /* pkt->view says no more than that */
 	LISTENERS, /* all of pkt is set */
 };
@@ -218,6 +219,10 @@ inspect(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port, struct mqt_pack
 	case MQT_PKT_FRAGMENT:
 		return FRAGMENT;
 	case MQT_PKT_MALFORMED:
+		if (m->nb_segs > 1) { /* its receiver may well see what is behind */
+			count(w, MQT_W_BURIED_DROPPED, 1);
+			return BURIED;
+		}
 		count(w, MQT_W_MALFORMED_PACKETS, 1);
 		return OTHERS;
 	default:
@@ -277,21 +282,26 @@ receive_fragment(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port,
 	struct mqt_fragment frag;
 	unsigned owner;
 	uint64_t hash;
+	int ret;
 
 	if (!w->reassembly) {
 		pass_fragment(w, m, port, MQT_W_FRAGMENTS_PASSED);
 		return;
 	}
-	if (mqt_pkt_fragment(m, view, port, &frag) != 0) {
-		pass_fragment(w, m, port, MQT_W_MALFORMED_PACKETS);
+	ret = mqt_pkt_fragment(m, view, port, &frag);
+	if (!reassembly_concerns(w->all->config, &frag)) {
+		pass_fragment(w, m, port,
+				ret == 0 ? MQT_W_FRAGMENTS_PASSED : MQT_W_MALFORMED_PACKETS);
 		return;
 	}
 	if (!mqt_pkt_ip_checksum_ok(m, view)) {
 		pass_fragment(w, m, port, MQT_W_BAD_IP_CHECKSUM);
 		return;
 	}
-	if (!reassembly_concerns(w->all->config, &frag)) {
-		pass_fragment(w, m, port, MQT_W_FRAGMENTS_PASSED);
+	if (ret != 0) {
+		count(w, MQT_W_FRAGMENTS, 1);
+		count(w, MQT_W_FRAGMENTS_DROPPED, 1);
+		rte_pktmbuf_free(m);
 		return;
 	}
 	hash = mqt_hash_flow(w->all->hash_key, &frag.key, sizeof(frag.key));
@@ -318,6 +328,9 @@ receive(struct mqt_worker *w, struct rte_mbuf *m, uint16_t port)
 	switch (inspect(w, m, port, pkt)) {
 	case OTHERS:
 		mqt_tx_push(&w->tx, port ^ 1, m, NULL, 0);
+		break;
+	case BURIED:
+		rte_pktmbuf_free(m);
 		break;
 	case FRAGMENT:
 		receive_fragment(w, m, port, &pkt->view);

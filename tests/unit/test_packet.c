@@ -196,7 +196,7 @@ test_routing_with_segments_left_is_not_the_flow(void)
 }
 
 static void
-test_extension_headers_and_tags_are_bounded(void)
+test_tags_are_bounded_and_extension_headers_are_not(void)
 {
 	struct spec nine = { "nine extensions", { 0 }, 6, 0, { 1, 61, 61, 61, 61, 61, 61, 61, 61 },
 		0, "", 0, 5, 0 };
@@ -208,7 +208,8 @@ test_extension_headers_and_tags_are_bounded(void)
 
 	frame_make(&f, &nine);
 	segment_set(&m, 0, f.data, f.len);
-	CHECK_EQ(mqt_pkt_parse(&m, &pkt), MQT_PKT_MALFORMED);
+	CHECK_EQ(mqt_pkt_parse(&m, &pkt), MQT_PKT_TCP);
+	CHECK_EQ(pkt.l4_off, f.l4);
 	frame_make(&f, &three);
 	segment_set(&m, 0, f.data, f.len);
 	CHECK_EQ(mqt_pkt_parse(&m, &pkt), MQT_PKT_OTHER);
@@ -270,7 +271,7 @@ static CU_TestInfo tests[] = {
 	TEST(test_frames_in_two_segments_are_the_same),
 	TEST(test_contradicting_lengths_are_malformed),
 	TEST(test_routing_with_segments_left_is_not_the_flow),
-	TEST(test_extension_headers_and_tags_are_bounded),
+	TEST(test_tags_are_bounded_and_extension_headers_are_not),
 	TEST(test_damaged_frames_are_never_read_out_of_bounds),
 	CU_TEST_INFO_NULL,
 };
