@@ -76,6 +76,39 @@ test_kill_that_misses_waits_for_the_session(void)
 	check_row = "";
 }
 
+/* The answer to end is in the ring, unread, when its limit passes: it is not asked for again. */
+static void
+test_answer_that_nobody_has_read_yet_brings_the_pendings(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_conn *a = rig_connect(rig, 0, first), *b;
+	struct rig_conn *x = rig_connect(rig, 0, (struct rig_open){ .clientid = "x" });
+	struct mqt_session_counts counts = { 0 };
+
+	a->pendings = calloc(1, sizeof(*a->pendings) + sizeof(uint16_t));
+	a->pendings->n = 1;
+	b = rig_open(rig, 1, again);
+	rig_turn(rig, 1);
+	rig_poll(rig, 0, 100); /* begin */
+	rig_turn(rig, 1);
+	silence(rig, 0, 499);
+	CHECK(a->frozen);
+	rig->config.limits.down_batch = 1;
+	rig_end(rig, x); /* the one message that the next turn reads */
+	rig_poll(rig, 0, 100);
+	CHECK(a->over);
+	rig_turn(rig, 1);
+	CHECK_EQ(rig_counter(rig, MQT_C_KILL_MISSED), 1);
+	rig_settle(rig);
+	CHECK_EQ(a->n_stepdowns, 2);
+	CHECK_EQ(b->n_resumes, 1);
+	if (b->session)
+		mqt_session_counts(b->session, &counts);
+	CHECK_EQ(counts.pendings, 1);
+	CHECK_EQ(rig_counter(rig, MQT_C_UNEXPECTED_MSG), 0);
+	rig_check_end(rig);
+}
+
 /* Its worker is given up already, but has still closed the flow. */
 static void
 test_closed_channel_of_a_stalled_worker_is_waited_for(void)
@@ -330,6 +363,7 @@ test_session_left_behind_by_a_clean_start_expires(void)
 
 static CU_TestInfo miss_tests[] = {
 	T(kill_that_misses_waits_for_the_session),
+	T(answer_that_nobody_has_read_yet_brings_the_pendings),
 	T(closed_channel_of_a_stalled_worker_is_waited_for),
 	T(unanswered_grant_of_a_closed_newcomer_leaves_the_session),
 	CU_TEST_INFO_NULL,
