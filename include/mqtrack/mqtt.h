@@ -246,6 +246,15 @@ enum mqt_mqtt_code {
 	MQT_MQTT_RC_ADMINISTRATIVE = 0x98,
 };
 
+/** Whether a server may send DISCONNECT with this code (5.0 §3.14.2.1). */
+bool mqt_mqtt_server_disconnect_is(uint64_t code);
+
+/**
+ * Such a code by its name in the standard, as "administrative_action".
+ * @return false: there is none of that name, @p code is left alone.
+ */
+bool mqt_mqtt_server_disconnect_parse(const char *name, uint8_t *code);
+
 /**
  * Encoders: write one packet. A DISCONNECT of 3.x has no code: 0 only.
  * @param cap bytes at @p buf.
