@@ -39,6 +39,7 @@
 	X(reorder_per_flow, 0, 1024)                                                               \
 	X(fragments, 0, 65536)                                                                     \
 	X(stepdown_local_ms, 1, 60000)                                                             \
+	X(kick_boundary_ms, 0, 59999)                                                              \
 	X(opening_ms, 100, 600000)                                                                 \
 	X(contest_ms, 0, 5000)                                                                     \
 	X(stall_ms, 10, 600000)                                                                    \
@@ -734,6 +735,12 @@ load_limits(struct load *l)
 		ret = fail(l, t->opening_ms ? "limits.opening_ms" : "limits.stepdown_local_ms",
 				"opening_ms (%u) must be longer than stepdown_local_ms (%u)",
 				limits->opening_ms, limits->stepdown_local_ms);
+	if (ret == 0 && limits->kick_boundary_ms >= limits->stepdown_local_ms)
+		ret = fail(l,
+				t->kick_boundary_ms ? "limits.kick_boundary_ms"
+						    : "limits.stepdown_local_ms",
+				"kick_boundary_ms (%u) must be shorter than stepdown_local_ms (%u)",
+				limits->kick_boundary_ms, limits->stepdown_local_ms);
 	return ret;
 }
 

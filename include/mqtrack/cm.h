@@ -186,6 +186,8 @@ struct mqt_cm_cmd {
 	/* set by the submitter */
 	mqt_chan_id chan;         /* MQT_CHAN_NONE: the channels of a client id */
 	struct mqt_digest digest; /* the client id */
+	bool has_code;            /* kick: another reason code than 0x98 */
+	uint8_t code;             /* see mqt_mqtt_server_disconnect_is() */
 	/**
 	 * Called once on the control lcore, when all channels have stepped down, or in
 	 * mqt_cm_destroy(); must not block. A command never fails as a whole: what happened to
@@ -202,7 +204,8 @@ struct mqt_cm_cmd {
 
 /**
  * Closes the connections meant, and ends their sessions, by order of an administrator: an MQTT 5.0
- * client reads 0x98. It takes the client id's lock like a newcomer. A session that waits for its
+ * client reads 0x98, or what the command says, where it can be told: an owner waits for that for
+ * limits.kick_boundary_ms at most. It takes the client id's lock like a newcomer. A session that waits for its
  * client ends without anybody being asked. An owner that does not answer is not waited for beyond
  * the limit: its channel is killed.
  * Context: any thread, does not block. Reference: kick_session/1, kick_session/2.

@@ -96,6 +96,8 @@ struct mqt_limits {
 	uint32_t reorder_per_flow;   /* segments a direction */
 	uint32_t fragments;          /* IP fragments a worker keeps; 0: they pass unseen */
 	uint32_t stepdown_local_ms;  /* rule R7 */
+	uint32_t kick_boundary_ms;   /* a kick waits as long until the client can be told by
+				     * DISCONNECT; 0: it does not wait */
 	uint32_t opening_ms;         /* rule R7 */
 	uint32_t contest_ms;         /* a CONNACK so close behind one of the same client id waits as
 				     * long for what the brokers close; 0: off */

@@ -99,6 +99,8 @@
 	X(ANOMALY_REMAINING_LENGTH, "packets whose length has more than four bytes")               \
 	X(ANOMALY_UNTOLD, "anomalies counted without an event: too many, or too late")             \
 	X(STEPDOWNS, "flows closed for the control lcore")                                         \
+	X(KICK_WAITS, "kicks that waited until an end could be told")                              \
+	X(KICK_WAITS_OVER, "of these: waited for the limit, in vain")                              \
 	X(STEPDOWN_NOPROC, "stepdowns that found the flow gone")                                   \
 	X(KILLED_SEEN, "killed channels found by their owner")                                     \
 	X(INJECTED_DISCONNECT, "DISCONNECT packets injected")                                      \

@@ -29,7 +29,8 @@
  *   GRANT         registered; release the CONNACK
  *   REFUSE        never registered; info comes home. The control lcore has forgotten the channel:
  *                 no RELEASE follows, and a DOWN that crosses it is ignored
- *   STEPDOWN      close this flow now and answer. A takeover comes in two: begin freezes the flow
+ *   STEPDOWN      close this flow now and answer; a kick may wait for limits.kick_boundary_ms
+ *                 first. A takeover comes in two: begin freezes the flow
  *                 and its answer carries the session (NULL: there was nothing to hand over); end
  *                 always follows a begin that was answered 0 (R4), its answer carries the
  *                 pendings, and DOWN comes before it as with every stepdown
@@ -61,7 +62,7 @@ enum mqt_msg_type {
 
 /** What a STEPDOWN is for; chooses the v5 reason code on the wire. */
 enum mqt_stepdown {
-	MQT_STEPDOWN_KICK,    /* by an administrator: 0x98 */
+	MQT_STEPDOWN_KICK,    /* by an administrator: 0x98, or as `code` says */
 	MQT_STEPDOWN_DISCARD, /* for a newcomer, or by API: 0x8E */
 	/* for a newcomer that resumes: freeze the flow, not one byte passes any more; hand over the
 	 * session */
@@ -121,10 +122,11 @@ struct mqt_msg {
 	uint8_t type;   /* enum mqt_msg_type */
 	uint8_t action; /* STEPDOWN, STEPDOWN_DONE: enum mqt_stepdown */
 	uint8_t reason; /* DOWN, REFUSE: enum mqt_reason */
-	uint8_t reserved;
+	uint8_t code;   /* STEPDOWN by a kick: DISCONNECT of 5.0, see mqt_cm_kick() */
 	int32_t result; /* STEPDOWN_DONE: 0 or negative errno */
 	mqt_chan_id chan;
-	uint64_t stamp_ns; /* OPEN: the CONNACK's arrival; DOWN: when it ended; mono */
+	uint64_t stamp_ns; /* OPEN: the CONNACK's arrival; DOWN: when it ended; STEPDOWN: when it
+			    * was asked for; mono */
 	uint64_t token;    /* STEPDOWN: chosen by the control lcore; STEPDOWN_DONE: the same back */
 	/* what a message carries is owned by the receiver from then on; NULL: nothing */
 	struct mqt_info *info;       /* OPEN, REFUSE, RELEASE, ANOMALY */

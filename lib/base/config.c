@@ -41,6 +41,7 @@ mqt_config_init(struct mqt_config *cfg)
 			.reorder_per_flow = 64,
 			.fragments = 512,
 			.stepdown_local_ms = 500,
+			.kick_boundary_ms = 200,
 			.opening_ms = 20000,
 			.contest_ms = 50,
 			.stall_ms = 1000,

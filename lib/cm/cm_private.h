@@ -581,6 +581,8 @@ void cm_command_end(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_ro
 void cm_command_return_all(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 /* Has a command remember a channel. Returns the index of its outcome, or CM_NO_OUTCOME. */
 uint8_t cm_command_found(struct mqt_cm_cmd *cmd, mqt_chan_id chan);
+/** The reason code of a kick. */
+uint8_t cm_command_code(const struct mqt_cm_cmd *cmd);
 void cm_command_outcome(struct mqt_cm_cmd *cmd, uint8_t outcome, int result);
 
 /* orphan.c */

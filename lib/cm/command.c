@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cm_private.h"
+#include "mqtrack/mqtt.h"
 
 #include <errno.h>
 
@@ -195,6 +196,12 @@ void
 cm_command_outcome(struct mqt_cm_cmd *cmd, uint8_t outcome, int result)
 {
 	cmd->outcomes[outcome].result = result;
+}
+
+uint8_t
+cm_command_code(const struct mqt_cm_cmd *cmd)
+{
+	return cmd->has_code ? cmd->code : MQT_MQTT_RC_ADMINISTRATIVE;
 }
 
 static void

@@ -129,9 +129,12 @@ request(struct mqt_cm *cm, struct cm_note *note, enum mqt_stepdown action)
 		.type = MQT_MSG_STEPDOWN,
 		.action = (uint8_t)action,
 		.chan = note->chan,
+		.stamp_ns = cm->now_ns,
 		.token = ++cm->next_token,
 	};
 
+	if (action == MQT_STEPDOWN_KICK)
+		msg.code = cm_command_code(note->lock->cmd);
 	note->action = (uint8_t)action;
 	note->token = msg.token;
 	cm_post(cm, &msg);

@@ -224,6 +224,13 @@ can_speak(const struct mqt_conns *cs, const struct conn *c, enum side from)
 			(!(c->flags & CONN_WS) || ws_can_speak(cs, c, from, true));
 }
 
+/* Whether a Close of its WebSocket may follow in the name of the broker. */
+static bool
+can_close_ws(const struct mqt_conns *cs, const struct conn *c)
+{
+	return c->flags & CONN_WS && is_known(c, BROKER) && ws_can_speak(cs, c, BROKER, false);
+}
+
 /* The DISCONNECT of the client, so that the broker publishes no will. @return false: RST. */
 static bool
 speak_for_client(const struct mqt_conns *cs, struct conn *c)
@@ -244,19 +251,40 @@ speak_for_broker(const struct mqt_conns *cs, struct conn *c, uint8_t code)
 	if (c->version == 5 && can_speak(cs, c, BROKER)) {
 		s->injected = INJECT_DISCONNECT;
 		c->inj_code[BROKER] = code;
-	} else if (c->flags & CONN_WS && is_known(c, BROKER) &&
-			ws_can_speak(cs, c, BROKER, false)) {
+	} else if (can_close_ws(cs, c)) {
 		s->injected = INJECT_CLOSE;
 	}
+}
+
+static bool
+suppresses_will(const struct mqt_conns *cs, const struct conn *c)
+{
+	return cs->config->listeners[c->listener].will == MQT_WILL_SUPPRESS;
+}
+
+/* Whether time may change that nobody can speak in the name of @p from. */
+static bool
+time_may_help(const struct mqt_conns *cs, const struct conn *c, enum side from)
+{
+	return !(c->stream[from].flags & (STREAM_LOST | STREAM_DISCONNECT | STREAM_FIN)) &&
+			!(c->flags & CONN_WS && ws_is_closed(cs, c, from));
+}
+
+bool
+close_better_later(const struct mqt_conns *cs, const struct conn *c)
+{
+	if ((c->version == 5 || c->flags & CONN_WS) && time_may_help(cs, c, BROKER) &&
+			!(c->version == 5 ? can_speak(cs, c, BROKER) : can_close_ws(cs, c)))
+		return true;
+	return suppresses_will(cs, c) && c->flags & CONN_WILL && time_may_help(cs, c, CLIENT) &&
+			!can_speak(cs, c, CLIENT);
 }
 
 static void
 choose_stepdown(struct mqt_conns *cs, struct conn *c, uint8_t code)
 {
-	bool suppress = cs->config->listeners[c->listener].will == MQT_WILL_SUPPRESS;
-
 	speak_for_broker(cs, c, code);
-	if (suppress && speak_for_client(cs, c) && c->flags & CONN_WILL)
+	if (suppresses_will(cs, c) && speak_for_client(cs, c) && c->flags & CONN_WILL)
 		count(cs, MQT_W_WILL_SUPPRESSED);
 }
 
@@ -277,12 +305,8 @@ choose_refusal(const struct mqt_conns *cs, struct conn *c, uint8_t v5_code, uint
 static void
 choose(struct mqt_conns *cs, struct conn *c, enum close_how how)
 {
-	c->stream[CLIENT].injected = c->stream[BROKER].injected = INJECT_RST;
 	switch (how) {
 	case CLOSE_RESET:
-		break;
-	case CLOSE_KICK:
-		choose_stepdown(cs, c, MQT_MQTT_RC_ADMINISTRATIVE);
 		break;
 	case CLOSE_DISCARD:
 		choose_stepdown(cs, c, MQT_MQTT_RC_TAKEN_OVER);
@@ -317,10 +341,10 @@ take_held(struct mqt_conns *cs, struct stream *s)
 	hold_drop(cs, s);
 }
 
-void
-close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how)
+/* What each end gets has been chosen. */
+static void
+begin(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
 {
-	choose(cs, c, how);
 	take_held(cs, &c->stream[CLIENT]);
 	take_held(cs, &c->stream[BROKER]);
 	handshake_end(cs, c);
@@ -331,6 +355,22 @@ close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how)
 	inject(cs, c, CLIENT);
 	inject(cs, c, BROKER);
 	conn_arm(cs, c, CLOSE_RETRY_NS);
+}
+
+void
+close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how)
+{
+	c->stream[CLIENT].injected = c->stream[BROKER].injected = INJECT_RST;
+	choose(cs, c, how);
+	begin(cs, c);
+}
+
+void
+close_kick(struct mqt_conns *cs, struct conn *c, uint8_t code)
+{
+	c->stream[CLIENT].injected = c->stream[BROKER].injected = INJECT_RST;
+	choose_stepdown(cs, c, code);
+	begin(cs, c);
 }
 
 /* --- answers ----------------------------------------------------------------------------------- */

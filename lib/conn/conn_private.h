@@ -34,6 +34,7 @@
  *   silence.c    keepalive, and flows on which nobody speaks any more
  *   freeze.c     a flow that is being taken over: nothing passes
  *   close.c      closing a flow on the wire (R14, R15, R16)
+ *   kick.c       kicks that wait until the client can be told
  *   message.c    the worker's side of the mailbox, the end of a channel
  *
  * cs is the worker's struct mqt_conns, c a connection, s and o its streams: s that of the sender
@@ -48,6 +49,7 @@
 #define CLOSE_MAX_SHIFT 4                     /* 3.2 s at most between two tries */
 #define CLOSE_TRIES     4                     /* then gone once the peers are silent */
 #define LINGER_NS       (60 * MQT_NS_PER_SEC) /* a half-closed flow without segments */
+#define KICKS_MAX       64                    /* that wait; others do not */
 #define DOUBT_NS        (2 * MQT_NS_PER_SEC)  /* silence that confirms a doubtful RST */
 
 /** Who sends; equals the parity of the port that a packet came in at. */
@@ -258,6 +260,12 @@ struct fifo {
 	uint32_t head, tail; /* slot indices; NO_INDEX: empty */
 };
 
+/** A kick that waits. */
+struct kick {
+	struct mqt_msg msg; /* the STEPDOWN */
+	uint64_t until_ns;
+};
+
 struct mqt_conns {
 	/* immutable after create */
 	const struct mqt_config *config;
@@ -298,6 +306,8 @@ struct mqt_conns {
 	uint32_t free_hold, fresh_hold, free_handshake, fresh_handshake;
 	struct handshake *oldest_silent, *newest_silent;
 	uint32_t free_embryo, fresh_embryo, oldest_embryo, newest_embryo, n_syn_data;
+	unsigned n_kicks; /* they wait */
+	struct kick kicks[KICKS_MAX];
 	uint64_t anomaly_second; /* in which n_anomalies were told */
 	uint32_t n_anomalies;
 	uint32_t capture_epoch; /* up to which what is asked for is known */
@@ -651,6 +661,9 @@ enum reply ws_reply(const struct mqt_conns *cs, const struct conn *c);
 /** Whether a frame may follow in the name of @p from. @param message one of a message of its own. */
 bool ws_can_speak(const struct mqt_conns *cs, const struct conn *c, enum side from, bool message);
 
+/** Whether Close has been said in the name of @p from. */
+bool ws_is_closed(const struct mqt_conns *cs, const struct conn *c, enum side from);
+
 /** What to inject: an MQTT packet (len 0: none), framed; towards the client Close behind it. */
 size_t ws_inject(const struct conn *c, enum side from, const uint8_t *packet, size_t len,
 		uint8_t *buf, size_t cap);
@@ -662,7 +675,6 @@ bool ws_is_close_answer(const struct rte_mbuf *m, const struct mqt_pkt *v);
 
 enum close_how {
 	CLOSE_RESET,   /* both ends by RST */
-	CLOSE_KICK,    /* v5 client: DISCONNECT 0x98 where possible */
 	CLOSE_DISCARD, /* v5 client: DISCONNECT 0x8E where possible */
 	/* v5 client: DISCONNECT 0x8D where possible; the broker is to publish the will */
 	CLOSE_KEEPALIVE,
@@ -674,6 +686,12 @@ enum close_how {
 
 /** Closes the flow on the wire: from now on the tracker is the peer of both ends (R15). */
 void close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how) WORKER_ROLE;
+
+/** The same, by a kick: a v5 client gets DISCONNECT with @p code where possible. */
+void close_kick(struct mqt_conns *cs, struct conn *c, uint8_t code) WORKER_ROLE;
+
+/** Whether an end that a kick has to tell cannot be told yet, and may be later. */
+bool close_better_later(const struct mqt_conns *cs, const struct conn *c);
 
 /** A segment of a flow so closed. Ownership: taken. */
 void close_input(struct mqt_conns *cs, struct conn *c, enum side side,
@@ -690,6 +708,17 @@ void close_unknown(struct mqt_conns *cs, const struct mqt_packet *p) WORKER_ROLE
  * flow goes on.
  */
 void close_probe(struct mqt_conns *cs, const struct conn *c, enum side to) WORKER_ROLE;
+
+/* --- kick.c ------------------------------------------------------------------------------------ */
+
+/** @return whether the kick @p msg of a channel that is open waits; false: it is to be done now. */
+bool kick_waits(struct mqt_conns *cs, const struct conn *c, const struct mqt_msg *msg) WORKER_ROLE;
+
+/** Ends the wait, if one waits for this channel. @return whether; @p msg is the kick then. */
+bool kick_take(struct mqt_conns *cs, const struct conn *c, struct mqt_msg *msg);
+
+/** Between bursts: does the kicks that need not wait any longer. @return how many. */
+unsigned kick_poll(struct mqt_conns *cs) WORKER_ROLE;
 
 /* --- silence.c --------------------------------------------------------------------------------- */
 
@@ -821,6 +850,9 @@ void capture_forget(struct mqt_conns *cs, struct conn *c);
  * @return false: it had been killed; DOWN says so, and the caller must let nothing out.
  */
 bool channel_down(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason) WORKER_ROLE;
+
+/** Closes the flow for a kick, and answers it. */
+void channel_kick(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg) WORKER_ROLE;
 
 /** Found killed: closes the flow on the wire, posts DOWN. */
 void channel_killed(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;

@@ -13,6 +13,9 @@
  * it and gives the pendings. An end without a begin, or a begin of anything but a CONNECTED flow,
  * is answered -EINVAL: no correct control lcore asks for it, and it must not wait for an answer.
  *
+ * A kick may wait (kick.c). Its channel lives meanwhile. Another request for it ends the wait: the
+ * kick is done at once, and the other one finds the channel gone.
+ *
  * Synchronisation: the worker's own, but for the slot word.
  * Sources: DESIGN.md R1, R3, R4, R5; msg.h.
  */
@@ -38,6 +41,30 @@ channel_post(struct mqt_conns *cs, const struct conn *c, enum mqt_msg_type type,
 	mqt_mailbox_post_control(cs->mailbox, &msg);
 }
 
+/* An answer to a request that carries a token; what it hands over is given by the caller. */
+static struct mqt_msg
+answer_to(const struct mqt_conns *cs, const struct mqt_msg *msg, enum mqt_msg_type type, int result)
+{
+	return (struct mqt_msg){
+		.type = (uint8_t)type,
+		.action = msg->action,
+		.result = result,
+		.chan = msg->chan,
+		.stamp_ns = cs->now_ns,
+		.token = msg->token,
+	};
+}
+
+static void
+stepdown_fails(struct mqt_conns *cs, const struct mqt_msg *msg, int result)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_msg answer = answer_to(cs, msg, MQT_MSG_STEPDOWN_DONE, result);
+
+	count(cs, result == -ENOENT ? MQT_W_STEPDOWN_NOPROC : MQT_W_UNEXPECTED_MSG);
+	mqt_mailbox_post_control(cs->mailbox, &answer);
+}
+
 /* Whether this end leaves a session behind. One that is stepping down does not, nor a newcomer. */
 static bool
 leaves_session(const struct conn *c, enum mqt_reason reason)
@@ -50,6 +77,7 @@ bool
 channel_down(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
 {
 	struct mqt_session *session = NULL;
+	struct mqt_msg kick;
 	bool alive;
 
 	if (!conn_is_open(c))
@@ -64,6 +92,8 @@ channel_down(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
 	session_drop(c);
 	c->flags |= CONN_DOWN;
 	channel_post(cs, c, session ? MQT_MSG_CLOSED : MQT_MSG_DOWN, reason, session);
+	if (kick_take(cs, c, &kick))
+		stepdown_fails(cs, &kick, -ENOENT);
 	return alive;
 }
 
@@ -138,30 +168,6 @@ on_refuse(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 	close_wire(cs, c, refusal(msg->reason));
 }
 
-/* An answer to a request that carries a token; what it hands over is given by the caller. */
-static struct mqt_msg
-answer_to(const struct mqt_conns *cs, const struct mqt_msg *msg, enum mqt_msg_type type, int result)
-{
-	return (struct mqt_msg){
-		.type = (uint8_t)type,
-		.action = msg->action,
-		.result = result,
-		.chan = msg->chan,
-		.stamp_ns = cs->now_ns,
-		.token = msg->token,
-	};
-}
-
-static void
-stepdown_fails(struct mqt_conns *cs, const struct mqt_msg *msg, int result)
-		MQT_REQUIRES(mqt_role_worker)
-{
-	struct mqt_msg answer = answer_to(cs, msg, MQT_MSG_STEPDOWN_DONE, result);
-
-	count(cs, result == -ENOENT ? MQT_W_STEPDOWN_NOPROC : MQT_W_UNEXPECTED_MSG);
-	mqt_mailbox_post_control(cs->mailbox, &answer);
-}
-
 static void
 on_takeover_begin(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 		MQT_REQUIRES(mqt_role_worker)
@@ -183,7 +189,6 @@ step_down(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg, enum 
 		MQT_REQUIRES(mqt_role_worker)
 {
 	struct mqt_msg answer = answer_to(cs, msg, MQT_MSG_STEPDOWN_DONE, 0);
-	enum close_how how = reason == MQT_REASON_KICKED ? CLOSE_KICK : CLOSE_DISCARD;
 
 	count(cs, MQT_W_STEPDOWNS);
 	if (reason == MQT_REASON_TAKEN_OVER && !conn_is_killed(c)) {
@@ -191,11 +196,28 @@ step_down(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg, enum 
 		c->pendings = NULL;
 	}
 	if (!channel_down(cs, c, reason))
-		how = CLOSE_RESET;
+		close_wire(cs, c, CLOSE_RESET);
 	else if (c->state == MQT_CONN_OPENING)
-		how = CLOSE_REFUSE;
-	close_wire(cs, c, how);
+		close_wire(cs, c, CLOSE_REFUSE);
+	else if (reason == MQT_REASON_KICKED)
+		close_kick(cs, c, msg->code);
+	else
+		close_wire(cs, c, CLOSE_DISCARD);
 	mqt_mailbox_post_control(cs->mailbox, &answer);
+}
+
+void
+channel_kick(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
+{
+	step_down(cs, c, msg, MQT_REASON_KICKED);
+}
+
+static void
+on_kick(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
+		MQT_REQUIRES(mqt_role_worker)
+{
+	if (!kick_waits(cs, c, msg))
+		channel_kick(cs, c, msg);
 }
 
 static void
@@ -203,11 +225,14 @@ on_stepdown(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 		MQT_REQUIRES(mqt_role_worker)
 {
 	enum mqt_conn_state state = c->state;
+	struct mqt_msg kick;
 
+	if (kick_take(cs, c, &kick)) /* nobody waits behind it */
+		channel_kick(cs, c, &kick);
 	if (!conn_is_open(c))
 		stepdown_fails(cs, msg, -ENOENT);
 	else if (msg->action == MQT_STEPDOWN_KICK)
-		step_down(cs, c, msg, MQT_REASON_KICKED);
+		on_kick(cs, c, msg);
 	else if (msg->action == MQT_STEPDOWN_DISCARD)
 		step_down(cs, c, msg, MQT_REASON_DISCARDED);
 	else if (msg->action == MQT_STEPDOWN_TAKEOVER_BEGIN && state == MQT_CONN_CONNECTED)
@@ -304,7 +329,7 @@ mqt_conns_poll(struct mqt_conns *cs)
 	struct mqt_msg msgs[MSG_BURST];
 	unsigned n = mqt_mailbox_poll_worker(cs->mailbox, msgs, MSG_BURST);
 
-	if (n > 0) {
+	if (n > 0 || cs->n_kicks > 0) {
 		cs->now_ns = mqt_clock_mono(cs->clock);
 		cs->now_ms = (uint32_t)(cs->now_ns / MQT_NS_PER_MS);
 	}
@@ -314,6 +339,8 @@ mqt_conns_poll(struct mqt_conns *cs)
 			unlikely(atomic_load_explicit(&cs->captures->epoch, memory_order_relaxed) !=
 					cs->capture_epoch))
 		capture_sync(cs);
+	if (unlikely(cs->n_kicks > 0))
+		n += kick_poll(cs);
 	atomic_store_explicit(&cs->gauges.outbox, mqt_mailbox_outbox_worker(cs->mailbox),
 			memory_order_relaxed);
 	return n;

@@ -307,6 +307,12 @@ ws_can_speak(const struct mqt_conns *cs, const struct conn *c, enum side from, b
 			!(message && cursor->in_message);
 }
 
+bool
+ws_is_closed(const struct mqt_conns *cs, const struct conn *c, enum side from)
+{
+	return cursor_of(cs, c, from)->closed;
+}
+
 size_t
 ws_inject(const struct conn *c, enum side from, const uint8_t *packet, size_t len, uint8_t *buf,
 		size_t cap)

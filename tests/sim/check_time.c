@@ -51,7 +51,7 @@ sim_check_worker_turn(struct sim_world *w, unsigned worker)
 		state.worker[worker].spoke_ns = state.control_ns;
 }
 
-/* Whether some worker was silent for so long. */
+/* Whether some worker was silent for so long; a kick may have waited meanwhile. */
 static bool
 anyone_silent(enum mqt_control_counter blame, const struct mqt_limits *limits)
 {
@@ -62,7 +62,8 @@ anyone_silent(enum mqt_control_counter blame, const struct mqt_limits *limits)
 			silent_ns = state.control_ns - state.worker[i].turn_ns;
 		if (silent_ns >= MQT_NS_PER_MS *
 						(blame == MQT_C_STALLS ? limits->stall_ms
-								       : limits->stepdown_local_ms))
+								       : limits->stepdown_local_ms -
+												limits->kick_boundary_ms))
 			return true;
 	}
 	return false;

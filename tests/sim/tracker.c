@@ -78,6 +78,7 @@ configure(struct sim_world *w, struct mqt_config *cfg)
 	cfg->limits.events = 256;
 	cfg->limits.down_slice = 4;
 	cfg->limits.slot_quiet_ms = 50;
+	cfg->limits.kick_boundary_ms = 100;
 	cfg->limits.keepalive_grace_ms = 1000;
 	cfg->limits.idle_sec = 100;
 	switch (w->seed %

@@ -168,7 +168,7 @@ struct rig_conn {
 	bool kept;          /* RELEASE came without info: it is retained */
 	unsigned n_resumes; /* GRANTs with a session */
 	unsigned n_grants, n_refusals, n_releases, n_stepdowns;
-	uint8_t action;                      /* of the last STEPDOWN */
+	uint8_t action, code;                /* of the last STEPDOWN */
 	uint8_t reason;                      /* of REFUSE */
 	unsigned grant_no, home_no, done_no; /* when, in messages seen by all owners */
 };
@@ -590,6 +590,7 @@ rig_on_stepdown(struct rig *rig, struct rig_conn *conn, const struct mqt_msg *ms
 
 	conn->n_stepdowns++;
 	conn->action = msg->action;
+	conn->code = msg->code;
 	if (answer == RIG_ANSWER_NEVER)
 		return;
 	done.type = MQT_MSG_STEPDOWN_DONE;

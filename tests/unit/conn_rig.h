@@ -509,7 +509,9 @@ tell_with(struct flow *f, enum mqt_msg_type type, unsigned detail, struct mqt_se
 	struct mqt_msg msg = {
 		.type = (uint8_t)type,
 		.chan = f->chan,
+		.stamp_ns = w.now,
 		.token = 42,
+		.code = type == MQT_MSG_STEPDOWN ? MQT_MQTT_RC_ADMINISTRATIVE : 0,
 		.session = session,
 	};
 

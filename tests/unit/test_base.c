@@ -274,6 +274,7 @@ test_config_defaults_track_port_1883(void)
 	CHECK_STR(config.node, "mqtrack");
 	CHECK_STR(config.control.socket, "/run/mqtrack/mqtrack.sock");
 	CHECK_EQ(config.limits.stepdown_local_ms, 500);
+	CHECK(config.limits.kick_boundary_ms < config.limits.stepdown_local_ms);
 	CHECK_EQ(config.limits.opening_ms, 20000);
 	CHECK_EQ(config.limits.events & (config.limits.events - 1), 0);
 	CHECK_EQ(mqt_config_listener(&config, &v4), 0);

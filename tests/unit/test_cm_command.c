@@ -83,6 +83,34 @@ test_kick_and_discard(void)
 }
 
 static void
+test_kick_carries_its_reason_code(void)
+{
+	static const struct {
+		bool has_code;
+		uint8_t code, want;
+	} rows[] = { { false, 0, 0x98 }, { true, 0x9d, 0x9d }, { true, 0, 0 } };
+
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		struct rig *rig = rig_create(small);
+		struct rig_conn *a = rig_connect(rig, 0, id_a);
+		struct mqt_cm_cmd cmd = {
+			.done = cmd_done, .has_code = rows[i].has_code, .code = rows[i].code
+		};
+		struct test_cmd tc = { .cmd = cmd };
+
+		tc.cmd.chan = a->id;
+		mqt_cm_kick(rig->cm, &tc.cmd);
+		rig_turn(rig, 1);
+		rig_poll_all(rig);
+		rig_turn(rig, 1);
+		CHECK_EQ(tc.n_done, 1);
+		CHECK_EQ(a->action, MQT_STEPDOWN_KICK);
+		CHECK_EQ(a->code, rows[i].want);
+		rig_check_end(rig);
+	}
+}
+
+static void
 test_commands_about_nobody_are_done_at_once(void)
 {
 	struct rig *rig = rig_create(small);
@@ -313,6 +341,7 @@ test_destroy_gives_open_commands_back(void)
 
 static CU_TestInfo command_tests[] = {
 	T(kick_and_discard),
+	T(kick_carries_its_reason_code),
 	T(commands_about_nobody_are_done_at_once),
 	T(outcomes_of_a_command),
 	T(kick_during_an_open_hits_the_newcomer_before_the_next_waiter),

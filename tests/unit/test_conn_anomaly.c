@@ -32,10 +32,10 @@ check_told(const struct flow *f, enum mqt_reason reason)
 }
 
 static void
-kick(struct flow *f)
+discard(struct flow *f)
 {
-	tell(f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
-	CHECK_DOWN(f, MQT_REASON_KICKED);
+	tell(f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_DISCARD);
+	CHECK_DOWN(f, MQT_REASON_DISCARDED);
 	release(f);
 	world_end();
 }
@@ -107,7 +107,7 @@ test_packet_of_each_type_from_its_side_is_counted_and_is_no_anomaly(void)
 			CHECK_EQ(slot_counter(&f, counter), 1 + allowed[i].len);
 			CHECK_EQ(n_anomalies() + COUNT(ANOMALY_FRAMING), 0);
 			CHECK_NO_MESSAGE();
-			kick(&f);
+			discard(&f);
 		}
 }
 
@@ -143,7 +143,7 @@ test_pipelined_packets_belong_to_the_flow(void)
 		CHECK_EQ(slot_counter(&f, MQT_SEND_PKT), 3);
 		CHECK_EQ(n_anomalies(), 0);
 		CHECK_NO_MESSAGE();
-		kick(&f);
+		discard(&f);
 	}
 }
 
@@ -289,7 +289,7 @@ test_anomaly_has_its_counter_is_told_and_passes(void)
 			send_next(&f, side, ACK, side == CLIENT ? "\xc0\x00" : "\xd0\x00", 2);
 			CHECK_EQ(n_sent((uint16_t)!side), 2);
 			CHECK_EQ(slot_counter(&f, counter), packets + !forbidden[i].lost);
-			kick(&f);
+			discard(&f);
 		}
 }
 
@@ -310,7 +310,7 @@ test_anomaly_cut_at_any_byte_is_the_same(void)
 			CHECK_EQ(n_anomalies(), 1);
 			check_told(&f, forbidden[i].reason);
 			CHECK_NO_MESSAGE();
-			kick(&f);
+			discard(&f);
 		}
 }
 
@@ -339,7 +339,7 @@ test_hostile_flow_is_told_once_a_kind(void)
 	check_told(&f, MQT_REASON_SECOND_CONNACK);
 	CHECK_NO_MESSAGE();
 	CHECK_EQ(COUNT(ANOMALY_UNTOLD), 0);
-	kick(&f);
+	discard(&f);
 }
 
 /* How many anomalies the worker has told. */
@@ -500,7 +500,7 @@ test_second_connect_never_opens_a_second_channel(void)
 		CHECK_EQ(COUNT(ANOMALY_SECOND_CONNECT), 1);
 		CHECK_EQ(COUNT(OPENS), 1);
 		CHECK_EQ(COUNT(CONNECT), 1);
-		kick(&f);
+		discard(&f);
 	}
 }
 

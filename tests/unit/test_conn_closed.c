@@ -316,6 +316,7 @@ will_run(unsigned i, enum mqt_stepdown action)
 	connect.has_will = !wills[i].no_will;
 	world_config();
 	w.config.listeners[0].will = wills[i].publish ? MQT_WILL_PUBLISH : MQT_WILL_SUPPRESS;
+	w.config.limits.kick_boundary_ms = 0; /* as it stands now */
 	world_start();
 	if (wills[i].no_room)
 		f.window = 60;

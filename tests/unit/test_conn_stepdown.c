@@ -101,8 +101,8 @@ test_others_get_rst_at_both_numbers(void)
 			acked = f.seq[BROKER];
 		}
 		out_clear();
-		tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
-		CHECK_DOWN(&f, MQT_REASON_KICKED);
+		tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_DISCARD);
+		CHECK_DOWN(&f, MQT_REASON_DISCARDED);
 		check_stepdown_done();
 		CHECK_EQ(n_sent(0), resets[i].in_flight ? 2 : 1);
 		CHECK_EQ(sent(0, 0)->v.tcp_flags, RST_ACK);

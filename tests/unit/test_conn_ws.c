@@ -597,7 +597,9 @@ test_kick_speaks_websocket(void)
 
 		check_row = rows[i].name;
 		f.version = rows[i].version;
-		ws_world();
+		ws_world_config();
+		w.config.limits.kick_boundary_ms = 0; /* as it stands now */
+		world_start();
 		ws_connected(&f, "a");
 		if (rows[i].before)
 			send_next(&f, BROKER, ACK, rows[i].before, rows[i].before_len);
@@ -617,6 +619,56 @@ test_kick_speaks_websocket(void)
 		CHECK_EQ(COUNT(INJECTED_WS_CLOSE), rows[i].close);
 		CHECK_EQ(COUNT(INJECTED_DISCONNECT), rows[i].code >= 0);
 		CHECK(sent(1, 0)->v.tcp_flags & MQT_TCP_RST);
+		release(&f);
+		world_end();
+	}
+}
+
+static void
+test_kick_waits_for_the_end_of_a_frame(void)
+{
+	static const struct {
+		const char *name;
+		uint8_t version;
+		const char *begin, *rest; /* of a PINGRESP */
+		size_t begin_len, rest_len;
+		bool waits;
+	} rows[] = {
+		{ "3.1.1 in a frame", 4, "\x82\x02\xd0", "\x00", 3, 1, true },
+		{ "3.1.1 in a frame header", 4, "\x82", "\x02\xd0\x00", 1, 3, true },
+		{ "3.1.1 in a packet, between frames", 4, "\x82\x01\xd0", NULL, 3, 0, false },
+		{ "5.0 in a packet, between frames", 5, "\x82\x01\xd0", "\x82\x01\x00", 3, 3,
+				true },
+		{ "5.0 behind a Close", 5, "\x88\x02\x03\xe8", NULL, 4, 0, false },
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		struct flow f = flow_new();
+		uint8_t packet[64];
+		size_t len;
+
+		check_row = rows[i].name;
+		f.version = rows[i].version;
+		ws_world();
+		ws_connected(&f, "a");
+		send_next(&f, BROKER, ACK, rows[i].begin, rows[i].begin_len);
+		send_next(&f, CLIENT, ACK, NULL, 0);
+		out_clear();
+		tell(&f, MQT_MSG_STEPDOWN, MQT_STEPDOWN_KICK);
+		CHECK_EQ(COUNT(KICK_WAITS), rows[i].waits);
+		CHECK_EQ(w.n_out > 0, !rows[i].waits);
+		if (rows[i].waits) {
+			send_next(&f, BROKER, ACK, rows[i].rest, rows[i].rest_len);
+			send_next(&f, CLIENT, ACK, NULL, 0);
+			out_clear();
+			mqt_role_worker_assert();
+			CHECK_EQ(mqt_conns_poll(w.conns), 1);
+			flush();
+			CHECK_EQ(spoken(sent(0, 0), false, packet, &len), 1008);
+			CHECK_EQ(len, rows[i].version == 5 ? 4 : 0);
+		}
+		CHECK_DOWN(&f, MQT_REASON_KICKED);
+		check_stepdown_done();
 		release(&f);
 		world_end();
 	}
@@ -744,6 +796,7 @@ main(void)
 	};
 	CU_TestInfo speaking[] = {
 		TEST(test_kick_speaks_websocket),
+		TEST(test_kick_waits_for_the_end_of_a_frame),
 		TEST(test_answer_to_close_is_acknowledged_and_then_the_flow_is_gone),
 		TEST(test_will_is_suppressed_by_a_masked_frame),
 		TEST(test_refused_newcomer_gets_connack_and_close),

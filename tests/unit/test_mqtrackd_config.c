@@ -115,7 +115,8 @@ test_every_key_is_read(void)
 			"limits: {max_clients: 1, max_connections: 2, max_embryos: 3,\n"
 			"  max_handshakes: 4, connect_max_bytes: 65, parked_per_flow: 6,\n"
 			"  parked_per_worker: 7, reorder_per_flow: 8,\n"
-			"  stepdown_local_ms: 9, opening_ms: 100, contest_ms: 12, stall_ms: 11,\n"
+			"  stepdown_local_ms: 9, kick_boundary_ms: 8, opening_ms: 100, contest_ms: "
+			"12, stall_ms: 11,\n"
 			"  handshake_ms: 102, embryo_ms: 103, idle_sec: 14, keepalive_grace_ms: "
 			"18,\n"
 			"  slot_quiet_ms: 15, down_batch: 16, down_slice: 17, events: 32,\n"
@@ -125,8 +126,8 @@ test_every_key_is_read(void)
 			"flap: {takeovers: 3, within: 4, hold: 5}\n"
 			"control: {socket: /tmp/s, max_clients: 2, max_request: 2048,\n"
 			"  max_backlog: 8192}\n";
-	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 123, 9, 100, 12, 11, 102, 103, 14, 18,
-		15, 16, 17, 32, 0, 20, 21, 121, 122 };
+	const uint32_t limits[] = { 1, 2, 3, 4, 65, 6, 7, 8, 123, 9, 8, 100, 12, 11, 102, 103, 14,
+		18, 15, 16, 17, 32, 0, 20, 21, 121, 122 };
 	const uint32_t flap[] = { 3, 4, 5 };
 	static struct mqt_config cfg;
 	struct mqt_endpoint ep;
@@ -332,6 +333,12 @@ static const struct {
 	{ "opening", PORTS "limits:\n  stepdown_local_ms: 500\n  opening_ms: 500\n",
 			"4: limits.opening_ms: opening_ms (500) must be longer than "
 			"stepdown_local_ms (500)" },
+	{ "kick", PORTS "limits:\n  kick_boundary_ms: 500\n",
+			"3: limits.kick_boundary_ms: kick_boundary_ms (500) must be shorter than "
+			"stepdown_local_ms (500)" },
+	{ "kick after stepdown", PORTS "limits:\n  stepdown_local_ms: 200\n",
+			"3: limits.stepdown_local_ms: kick_boundary_ms (200) must be shorter than "
+			"stepdown_local_ms (200)" },
 	{ "stepdown", PORTS "limits:\n  stepdown_local_ms: 20000\n",
 			"3: limits.stepdown_local_ms: opening_ms (20000) must be longer than "
 			"stepdown_local_ms (20000)" },
