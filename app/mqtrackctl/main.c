@@ -35,6 +35,7 @@ enum option_bit {
 	OPT_COUNT = 1u << 7,
 	OPT_CONNECTED = 1u << 8,
 	OPT_RETAINED = 1u << 9,
+	OPT_REASON = 1u << 10,
 };
 
 struct args {
@@ -45,6 +46,7 @@ struct args {
 	uint64_t limit, since, count;
 	const char *clientid; /* of --clientid */
 	const char *domain;
+	const char *reason; /* of --reason: a code or its name */
 	json_t *types;
 	const char *id; /* the operand */
 };
@@ -88,6 +90,18 @@ target_params(const struct args *args)
 	if (args->domain)
 		json_object_set_new(params, "domain", json_string(args->domain));
 	return params;
+}
+
+/* A number where it is one, decimal or hexadecimal; all else the daemon judges as a name. */
+static json_t *
+reason_param(const char *text)
+{
+	bool hex = strncmp(text, "0x", 2) == 0 || strncmp(text, "0X", 2) == 0;
+	size_t n = strspn(text + 2 * hex, hex ? "0123456789abcdefABCDEF" : "0123456789");
+
+	if (n > 0 && n <= 9 && text[2 * hex + n] == '\0')
+		return json_integer((json_int_t)strtoull(text, NULL, hex ? 16 : 10));
+	return json_string(text);
 }
 
 static enum status
@@ -224,9 +238,12 @@ run_show(struct client *client, const struct args *args)
 static enum status
 run_stepdown(struct client *client, const struct args *args, const char *method)
 {
-	json_t *result;
-	enum status status = client_call(client, method, target_params(args), &result);
+	json_t *params = target_params(args), *result;
+	enum status status;
 
+	if (args->reason)
+		json_object_set_new(params, "reason", reason_param(args->reason));
+	status = client_call(client, method, params, &result);
 	if (status != STATUS_OK)
 		return status;
 	if (args->json)
@@ -343,7 +360,7 @@ static const struct command commands[] = {
 			"list clients, page by page until all or --limit", run_clients },
 	{ "show", "ID", OPT_CHANNEL | OPT_DOMAIN | OPT_HEX, "show all that is known of a client",
 			run_show },
-	{ "kick", "ID", OPT_CHANNEL | OPT_DOMAIN | OPT_HEX,
+	{ "kick", "ID", OPT_CHANNEL | OPT_DOMAIN | OPT_HEX | OPT_REASON,
 			"close a client's connections as an administrator", run_kick },
 	{ "discard", "ID", OPT_CHANNEL | OPT_DOMAIN | OPT_HEX,
 			"close a client's connections and end its session", run_discard },
@@ -389,6 +406,8 @@ static const struct {
 			"only clients that are connected" },
 	{ OPT_RETAINED, { "retained", no_argument, NULL, 'R' }, 'R', NULL,
 			"only sessions whose client has gone" },
+	{ OPT_REASON, { "reason", required_argument, NULL, 'r' }, 'r', "CODE|NAME",
+			"what an MQTT 5.0 client is told, as 0x9d or server_moved" },
 	{ OPT_COUNT, { "count", required_argument, NULL, 'N' }, 'N', "N", "end after N events" },
 };
 
@@ -498,6 +517,9 @@ take_option(struct args *args, size_t i, const char *value)
 		break;
 	case 'd':
 		args->domain = value;
+		break;
+	case 'r':
+		args->reason = value;
 		break;
 	case 'S':
 		ok = read_number(value, &args->since);

@@ -302,9 +302,10 @@ page_channel(struct page *page, mqt_chan_id id)
 }
 
 bool
-ctl_clients_target(struct ctl_call *call, const json_t *params, struct ctl_target *target)
+ctl_clients_target(struct ctl_call *call, const json_t *params, const char *more,
+		struct ctl_target *target)
 {
-	static const char *const allowed[] = { "clientid", "clientid_hex", "channel", "domain",
+	const char *const allowed[] = { "clientid", "clientid_hex", "channel", "domain", more,
 		NULL };
 
 	*target = (struct ctl_target){ .domain = -1 };
@@ -333,7 +334,7 @@ ctl_clients_get(struct ctl_call *call, const json_t *params)
 	struct ctl_target target;
 	unsigned n;
 
-	if (!ctl_clients_target(call, params, &target))
+	if (!ctl_clients_target(call, params, NULL, &target))
 		return;
 	page.filter.domain = target.domain;
 	page.filter.listener = page.filter.connected = -1;

@@ -202,26 +202,27 @@ target_digests(struct ctl_call *call, const struct ctl_target *target, struct mq
 	return n;
 }
 
-/* Makes all commands before the first one is submitted, so that it fails as a whole or not. */
+/*
+ * Makes all commands, of the kind of @p like, before the first one is submitted, so that it fails as
+ * a whole or not.
+ */
 static void
-command_run(struct ctl_call *call, const json_t *params, ctl_command_fn *submit)
+command_run(struct ctl_call *call, const struct ctl_target *target, const struct mqt_cm_cmd *like,
+		ctl_command_fn *submit)
 {
 	struct mqt_digest digests[COMMANDS_MAX];
 	struct ctl_command *commands[COMMANDS_MAX];
-	struct ctl_target target;
 	unsigned n = 1, n_made = 0;
 
-	if (!ctl_clients_target(call, params, &target))
-		return;
-	if (!target.channel)
-		n = target_digests(call, &target, digests);
-	free(target.clientid.owned);
+	if (!target->channel)
+		n = target_digests(call, target, digests);
 	call->outcomes = json_array();
 	while (n_made < n && (commands[n_made] = calloc(1, sizeof(struct ctl_command))) != NULL) {
 		struct mqt_cm_cmd *cmd = &commands[n_made]->cmd;
 
-		cmd->chan = target.channel;
-		if (!target.channel)
+		*cmd = *like;
+		cmd->chan = target->channel;
+		if (!target->channel)
 			cmd->digest = digests[n_made];
 		n_made++;
 	}
@@ -239,11 +240,24 @@ command_run(struct ctl_call *call, const json_t *params, ctl_command_fn *submit)
 void
 ctl_command_kick(struct ctl_call *call, const json_t *params)
 {
-	command_run(call, params, mqt_cm_kick);
+	struct mqt_cm_cmd like = { 0 };
+	struct ctl_target target;
+
+	if (!ctl_clients_target(call, params, "reason", &target))
+		return;
+	if (ctl_params_reason(call, params, &like.has_code, &like.code))
+		command_run(call, &target, &like, mqt_cm_kick);
+	free(target.clientid.owned);
 }
 
 void
 ctl_command_discard(struct ctl_call *call, const json_t *params)
 {
-	command_run(call, params, mqt_cm_discard);
+	const struct mqt_cm_cmd like = { 0 };
+	struct ctl_target target;
+
+	if (!ctl_clients_target(call, params, NULL, &target))
+		return;
+	command_run(call, &target, &like, mqt_cm_discard);
+	free(target.clientid.owned);
 }

@@ -255,6 +255,8 @@ bool ctl_params_domain(struct ctl_call *call, const json_t *params, int *domain)
 bool ctl_params_listener(struct ctl_call *call, const json_t *params, int *listener);
 /** @param id MQT_CHAN_NONE where not given. */
 bool ctl_params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id);
+/** The `reason` of a kick. @param given whether it is; @param code left alone where not. */
+bool ctl_params_reason(struct ctl_call *call, const json_t *params, bool *given, uint8_t *code);
 
 /** Whom a command or a question is about: a client id, or one channel. */
 struct ctl_target {
@@ -263,8 +265,12 @@ struct ctl_target {
 	int domain;                /* -1: any */
 };
 
-/** Params {clientid | clientid_hex, domain?} or {channel}. In clients.c. */
-bool ctl_clients_target(struct ctl_call *call, const json_t *params, struct ctl_target *target);
+/**
+ * Params {clientid | clientid_hex, domain?} or {channel}. In clients.c.
+ * @param more another param that the method takes, or NULL.
+ */
+bool ctl_clients_target(struct ctl_call *call, const json_t *params, const char *more,
+		struct ctl_target *target);
 
 /* --- ports.c */
 

@@ -4,6 +4,7 @@
  * never answers with everything.
  */
 #include "internal.h"
+#include "mqtrack/mqtt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -199,4 +200,28 @@ ctl_params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id)
 		return true;
 	ctl_call_error(call, CTL_E_PARAMS, "channel is an id like 01-00-000007-000001");
 	return false;
+}
+
+bool
+ctl_params_reason(struct ctl_call *call, const json_t *params, bool *given, uint8_t *code)
+{
+	const json_t *json = json_object_get(params, "reason");
+	json_int_t number = json_integer_value(json);
+	bool ok = !json;
+
+	*given = json != NULL;
+	if (json_is_integer(json) && number >= 0 &&
+			mqt_mqtt_server_disconnect_is((uint64_t)number)) {
+		*code = (uint8_t)number;
+		ok = true;
+	} else if (json_is_string(json) &&
+			strlen(json_string_value(json)) == json_string_length(json)) {
+		ok = mqt_mqtt_server_disconnect_parse(json_string_value(json), code);
+	}
+	if (!ok)
+		ctl_call_error(call, CTL_E_PARAMS,
+				"reason is a code that a server may send in DISCONNECT of MQTT "
+				"5.0, as "
+				"152, or its name, as administrative_action");
+	return ok;
 }

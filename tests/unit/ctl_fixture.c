@@ -258,6 +258,8 @@ worker_stepdown(struct tracker *t, const struct mqt_msg *msg) MQT_REQUIRES(mqt_r
 	};
 	bool was_live = mqt_slot_leave(tracker_slot(t, msg->chan), msg->chan, MQT_SLOT_CLOSED);
 
+	t->n_stepdowns++;
+	t->code = msg->code;
 	if (was_live)
 		post_down(t, msg->chan, reasons[msg->action]);
 	post(t,

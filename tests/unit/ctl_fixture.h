@@ -43,6 +43,8 @@ struct tracker {
 	struct mqt_cm *cm;
 	struct mqt_ctl *ctl;
 	bool mute; /* the worker does not answer */
+	unsigned n_stepdowns;
+	uint8_t code; /* of the last of them */
 	/* a gate at which the control thread waits whenever it reads the clock */
 	pthread_t test_thread;
 	pthread_mutex_t lock;

@@ -395,6 +395,43 @@ test_sessions_are_shown_without_steering_the_terminal(void)
 }
 
 static void
+test_kick_takes_a_reason(void)
+{
+	static const struct {
+		const char *reason;
+		int code; /* -1: refused */
+	} rows[] = { { "0x9d", 0x9d }, { "0X9D", 0x9d }, { "157", 0x9d }, { "server_moved", 0x9d },
+		{ "0", 0 }, { "4", -1 }, { "256", -1 }, { "408", -1 }, { "0x", -1 },
+		{ "4294967448", -1 }, { "-104", -1 }, { "0x98x", -1 }, { "because", -1 },
+		{ "", -1 } };
+	struct tracker t;
+
+	start(&t);
+	for (size_t i = 0; i < N(rows); i++) {
+		unsigned n = t.n_stepdowns;
+
+		check_row = rows[i].reason;
+		tracker_open_id(&t, "a");
+		RUN(&t, "kick", "a", "--reason", rows[i].reason);
+		CHECK_EQ(run.status, rows[i].code < 0);
+		CHECK_EQ(t.n_stepdowns, n + (rows[i].code >= 0));
+		if (rows[i].code >= 0)
+			CHECK_EQ(t.code, rows[i].code);
+		else
+			CHECK(has(run.err, "reason is a code that a server may send"));
+		tracker_settle(&t);
+		RUN(&t, "kick", "a");
+		tracker_settle(&t);
+	}
+	CHECK_EQ(t.code, 0x98);
+	RUN(&t, "discard", "a", "--reason", "0x98");
+	CHECK_EQ(run.status, 2);
+	CHECK(has(run.err, "discard does not take --reason"));
+	check_row = "";
+	tracker_stop(&t);
+}
+
+static void
 test_kick_and_discard_tell_the_outcome(void)
 {
 	static const char *const commands[] = { "kick", "discard" };
@@ -698,6 +735,7 @@ static CU_TestInfo tests[] = {
 	{ "test_show_tells_all_of_one_client", test_show_tells_all_of_one_client },
 	{ "test_sessions_are_shown_without_steering_the_terminal",
 			test_sessions_are_shown_without_steering_the_terminal },
+	{ "test_kick_takes_a_reason", test_kick_takes_a_reason },
 	{ "test_kick_and_discard_tell_the_outcome", test_kick_and_discard_tell_the_outcome },
 	{ "test_lookup_tells_where", test_lookup_tells_where },
 	{ "test_client_ids_cannot_steer_the_terminal", test_client_ids_cannot_steer_the_terminal },
