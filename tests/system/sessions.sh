@@ -54,8 +54,8 @@ for version in V31, V311, V5:
     first.disconnect()
     soon("its session is retained", lambda: channels(name) == [("retained", "north")])
     (listed,) = clients(clientid=name)
-    expect("not connected, without traffic in lists", not listed["connected"]
-           and "recv_oct" not in listed)
+    expect("not connected, with its final traffic in lists", not listed["connected"]
+           and listed["recv_msg"] == 1)
     shown = call("clients.get", clientid=name)["clients"][0]
     expect("with its final traffic, subscriptions and expiry when asked for", shown["recv_msg"] == 1
            and subscriptions(clientid=name) == SUBS and shown["session"]["expiry_interval"]
