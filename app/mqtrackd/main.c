@@ -59,6 +59,7 @@ struct daemon {
 	unsigned n_workers;
 	unsigned n_ports; /* started */
 	uint16_t port_ids[MAX_PORTS];
+	struct mqt_captures *captures;
 	struct mqt_workers *workers;
 	struct mqt_maps *maps;
 	struct mqt_event_ring *events;
@@ -263,6 +264,19 @@ ports_start(struct daemon *d)
 }
 
 static int
+captures_start(struct daemon *d)
+{
+	d->captures = mqt_captures_create(d->n_workers);
+	return d->captures ? 0 : complain("no memory for captures: %s", strerror(errno));
+}
+
+static void
+captures_stop(struct daemon *d)
+{
+	mqt_captures_destroy(d->captures);
+}
+
+static int
 workers_start(struct daemon *d)
 {
 	struct mqt_workers_params params = {
@@ -270,6 +284,7 @@ workers_start(struct daemon *d)
 		.clock = mqt_clock_system(),
 		.hash_key = &d->hash_key,
 		.pool = d->pool,
+		.captures = d->captures,
 		.n_workers = d->n_workers,
 		.port_ids = d->port_ids,
 		.name = "mqt_w",
@@ -382,6 +397,7 @@ ctl_start(struct daemon *d)
 		.cm = d->cm,
 		.events = d->events,
 		.workers = d->workers,
+		.captures = d->captures,
 		.port_ids = d->port_ids,
 	};
 	const char *path = d->config.control.socket;
@@ -446,6 +462,7 @@ static const struct module {
 	{ "eal", eal_start, eal_stop },
 	{ "pool", pool_start, pool_stop },
 	{ "ports", ports_start, ports_stop },
+	{ "captures", captures_start, captures_stop },
 	{ "workers", workers_start, workers_stop },
 	{ "maps", maps_start, maps_stop },
 	{ "cm", cm_start, cm_stop },

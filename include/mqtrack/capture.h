@@ -127,6 +127,9 @@ void mqt_capture_release(struct mqt_captures *captures, struct mqt_capture *capt
 
 struct rte_mbuf;
 
+/** Counts what is missing from the capture, as a packet. Context: the worker. */
+void mqt_capture_miss(struct mqt_capture *capture, unsigned worker);
+
 /** Copies a packet, or counts it where there is no room. @param packet its lengths are set here. */
 void mqt_capture_put(struct mqt_capture *capture, unsigned worker,
 		struct mqt_capture_packet *packet, const struct rte_mbuf *m)

@@ -16,7 +16,7 @@
  * wait, and no control client makes it wait for another (I11).
  *
  * Methods: clients.list, clients.get, clients.kick, clients.discard, channels.lookup, stats.get,
- * workers.list, events.subscribe, system.info. Described in lib/ctl/README.md.
+ * workers.list, events.subscribe, capture.start, system.info. Described in lib/ctl/README.md.
  */
 
 struct mqt_ctl;
@@ -28,6 +28,7 @@ struct mqt_ctl_params {
 	struct mqt_cm *cm;
 	const struct mqt_event_ring *events;
 	const struct mqt_workers *workers; /* may be NULL (tests): workers.list is empty */
+	struct mqt_captures *captures;     /* the workers'; may be NULL (tests) */
 	const uint16_t *port_ids; /* DPDK's, 2 * n_pairs, as the workers'; may be NULL (tests) */
 };
 

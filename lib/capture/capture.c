@@ -196,6 +196,12 @@ bytes_in_ring(const struct mqt_capture_packet *packet)
 }
 
 void
+mqt_capture_miss(struct mqt_capture *capture, unsigned worker)
+{
+	atomic_fetch_add_explicit(&capture->ring[worker].dropped, 1, memory_order_relaxed);
+}
+
+void
 mqt_capture_put(struct mqt_capture *capture, unsigned worker, struct mqt_capture_packet *packet,
 		const struct rte_mbuf *m)
 {
@@ -207,7 +213,7 @@ mqt_capture_put(struct mqt_capture *capture, unsigned worker, struct mqt_capture
 	packet->len = rte_pktmbuf_pkt_len(m);
 	packet->cap_len = left = RTE_MIN(packet->len, MQT_CAPTURE_LENGTH);
 	if (at - tail + bytes_in_ring(packet) > MQT_CAPTURE_RING) {
-		atomic_fetch_add_explicit(&ring->dropped, 1, memory_order_relaxed);
+		mqt_capture_miss(capture, worker);
 		return;
 	}
 	ring_write(ring, at, packet, sizeof(*packet));

@@ -51,8 +51,10 @@ capture_join(struct mqt_conns *cs, struct conn *c, unsigned which)
 {
 	struct captured *captured = captured_find(cs, c);
 
-	if (!captured && cs->n_captured == CAPTURED_MAX)
+	if (!captured && cs->n_captured == CAPTURED_MAX) {
+		mqt_capture_miss(&cs->captures->capture[which], cs->worker);
 		return;
+	}
 	if (!captured) {
 		captured = &cs->captured[cs->n_captured++];
 		*captured = (struct captured){ .c = c };

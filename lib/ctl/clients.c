@@ -308,9 +308,15 @@ ctl_clients_target(struct ctl_call *call, const json_t *params, const char *more
 	const char *const allowed[] = { "clientid", "clientid_hex", "channel", "domain", more,
 		NULL };
 
+	return ctl_params_check(call, params, allowed) &&
+			ctl_clients_target_in(call, params, target);
+}
+
+bool
+ctl_clients_target_in(struct ctl_call *call, const json_t *params, struct ctl_target *target)
+{
 	*target = (struct ctl_target){ .domain = -1 };
-	if (!ctl_params_check(call, params, allowed) ||
-			!ctl_params_channel(call, params, &target->channel) ||
+	if (!ctl_params_channel(call, params, &target->channel) ||
 			!ctl_params_domain(call, params, &target->domain) ||
 			!ctl_params_clientid(call, params, &target->clientid))
 		return false;

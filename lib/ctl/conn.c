@@ -85,6 +85,7 @@ void
 ctl_conn_destroy(struct ctl_conn *conn)
 {
 	ctl_rpc_abandon(conn);
+	ctl_capture_drop(conn);
 	TAILQ_REMOVE(&conn->ctl->conns, conn, entry);
 	conn->ctl->n_conns--;
 	close(conn->fd);
@@ -167,6 +168,7 @@ ctl_conn_gone(struct ctl_conn *conn)
 		return;
 	conn->gone = true;
 	conn->sub.active = false;
+	ctl_capture_drop(conn);
 	ctl_buf_free(&conn->out);
 	epoll_ctl(conn->ctl->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
 }

@@ -19,6 +19,7 @@
  *   inspect.c   the sessions of clients.get
  *   stats.c     stats.get, workers.list, system.info
  *   events.c    events.subscribe
+ *   capture.c   capture.start
  */
 
 #include "mqtrack/annot.h"
@@ -49,6 +50,7 @@ enum ctl_error {
 	CTL_E_CHANNEL = -32002, /* unknown channel */
 	CTL_E_TOO_MANY = -32003,
 	CTL_E_TOO_LARGE = -32004,
+	CTL_E_BUSY = -32005, /* not now */
 };
 
 #define CTL_BATCH_MAX    100 /* requests in one batch */
@@ -92,6 +94,8 @@ struct ctl_subscription {
 	uint32_t types; /* bit: enum mqt_event_type */
 };
 
+struct ctl_capture;
+
 struct ctl_conn {
 	TAILQ_ENTRY(ctl_conn) entry;
 	struct mqt_ctl *ctl;
@@ -108,6 +112,7 @@ struct ctl_conn {
 	struct ctl_batch *batch;
 	unsigned n_calls; /* under way */
 	struct ctl_subscription sub;
+	struct ctl_capture *capture; /* NULL: none */
 };
 
 struct ctl_command;
@@ -271,6 +276,8 @@ struct ctl_target {
  */
 bool ctl_clients_target(struct ctl_call *call, const json_t *params, const char *more,
 		struct ctl_target *target);
+/** The same among others, which have been checked. */
+bool ctl_clients_target_in(struct ctl_call *call, const json_t *params, struct ctl_target *target);
 
 /* --- ports.c */
 
@@ -335,8 +342,14 @@ void ctl_stats_get(struct ctl_call *call, const json_t *params);
 void ctl_workers_list(struct ctl_call *call, const json_t *params);
 void ctl_system_info(struct ctl_call *call, const json_t *params);
 void ctl_events_subscribe(struct ctl_call *call, const json_t *params);
+void ctl_capture_start(struct ctl_call *call, const json_t *params);
 
 /** Pushes what is new to a subscriber. @return true: there is more that it could take. */
 bool ctl_events_pump(struct ctl_conn *conn);
+
+/** Pushes what has been captured for it. @return true: there is more that it could take. */
+bool ctl_capture_pump(struct ctl_conn *conn);
+/** Ends its capture, where it has one, without a word. */
+void ctl_capture_drop(struct ctl_conn *conn);
 
 #endif

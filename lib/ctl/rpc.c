@@ -33,6 +33,7 @@ static const struct rpc_method {
 	{ "stats.get", ctl_stats_get },
 	{ "workers.list", ctl_workers_list },
 	{ "events.subscribe", ctl_events_subscribe },
+	{ "capture.start", ctl_capture_start },
 	{ "system.info", ctl_system_info },
 };
 
@@ -273,7 +274,7 @@ request_serve(struct ctl_conn *conn, json_t *request, bool batched)
 				"unknown method; there are clients.list, clients.get, "
 				"clients.kick, "
 				"clients.discard, channels.lookup, stats.get, workers.list, "
-				"events.subscribe, system.info");
+				"events.subscribe, capture.start, system.info");
 }
 
 /* --- lines --------------------------------------------------------------------------------- */

@@ -46,7 +46,7 @@ wait_ms(const struct mqt_ctl *ctl, bool more)
 	TAILQ_FOREACH (conn, &ctl->conns, entry) {
 		if (ctl_rpc_has_work(conn) || (conn->gone && ctl_conn_wants_input(conn)))
 			return 0;
-		if (conn->sub.active || conn->closing)
+		if (conn->sub.active || conn->capture || conn->closing)
 			ms = CTL_POLL_MS;
 	}
 	return ms;
@@ -92,7 +92,7 @@ is_over(const struct ctl_conn *conn)
 		return ctl_conn_backlog(conn) == 0 ||
 				mqt_clock_mono(conn->ctl->p.clock) >= conn->close_by_ns;
 	return conn->eof && !conn->in_line && !conn->batch && !conn->n_calls && !conn->sub.active &&
-			ctl_conn_backlog(conn) == 0;
+			!conn->capture && ctl_conn_backlog(conn) == 0;
 }
 
 /* @return true: a subscriber has more to take. */
@@ -114,6 +114,7 @@ serve_turn(struct mqt_ctl *ctl)
 	for (conn = TAILQ_FIRST(&ctl->conns); conn; conn = next) {
 		next = TAILQ_NEXT(conn, entry);
 		more |= ctl_events_pump(conn);
+		more |= ctl_capture_pump(conn);
 		if (!conn->dead)
 			ctl_conn_arm(conn);
 		if (is_over(conn))

@@ -162,6 +162,8 @@ tracker_start(struct tracker *t)
 		});
 		MUST(t->workers);
 	}
+	t->captures = mqt_captures_create(1);
+	MUST(t->captures);
 	t->cm = mqt_cm_create(&(struct mqt_cm_params){
 			.config = &t->config,
 			.clock = &t->clock,
@@ -186,6 +188,7 @@ tracker_start(struct tracker *t)
 			.cm = t->cm,
 			.events = t->events,
 			.workers = t->workers,
+			.captures = t->captures,
 	});
 	MUST(t->ctl);
 }
@@ -313,6 +316,9 @@ worker_turn(struct tracker *t)
 	mqt_role_worker_assert();
 	if (t->mute)
 		return;
+	for (unsigned i = 0; i < MQT_CAPTURES_MAX; i++)
+		atomic_store(&t->captures->capture[i].seen[0],
+				atomic_load(&t->captures->capture[i].word));
 	for (uint32_t s = 0; s < t->next_slot; s++) { /* finds that it was killed */
 		if (t->open[s] &&
 				atomic_load(&t->slots[s].word) ==
@@ -471,6 +477,7 @@ tracker_stop_now(struct tracker *t)
 	mqt_ctl_stop(t->ctl);
 	mqt_cm_destroy(t->cm);
 	drop_mail(t);
+	mqt_captures_destroy(t->captures);
 	mqt_workers_destroy(t->workers);
 	rte_mempool_free(t->pool);
 	mqt_maps_destroy(t->maps);

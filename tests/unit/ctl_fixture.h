@@ -40,6 +40,7 @@ struct tracker {
 	struct rte_mempool *pool;
 	struct mqt_workers *workers; /* NULL where n_workers is 0 */
 	bool no_heartbeat;
+	struct mqt_captures *captures; /* of the fake worker */
 	struct mqt_cm *cm;
 	struct mqt_ctl *ctl;
 	bool mute; /* the worker does not answer */
