@@ -6,6 +6,7 @@
  * A client id on the command line is taken byte by byte; one that is not UTF-8, or is given in
  * hexadecimal with --hex, goes to the daemon as clientid_hex.
  */
+#include "capture.h"
 #include "client.h"
 #include "mqtrack/config.h"
 #include "print.h"
@@ -36,6 +37,11 @@ enum option_bit {
 	OPT_CONNECTED = 1u << 8,
 	OPT_RETAINED = 1u << 9,
 	OPT_REASON = 1u << 10,
+	OPT_WRITE = 1u << 11,
+	OPT_SECONDS = 1u << 12,
+	OPT_PACKETS = 1u << 13,
+	OPT_BYTES = 1u << 14,
+	OPT_WAIT = 1u << 15,
 };
 
 struct args {
@@ -43,7 +49,8 @@ struct args {
 	bool json;
 	bool help;
 	unsigned given; /* enum option_bit */
-	uint64_t limit, since, count;
+	uint64_t limit, since, count, seconds, packets, bytes;
+	const char *file;     /* of --write */
 	const char *clientid; /* of --clientid */
 	const char *domain;
 	const char *reason; /* of --reason: a code or its name */
@@ -353,6 +360,33 @@ run_events(struct client *client, const struct args *args)
 	return STATUS_OK;
 }
 
+static enum status
+run_capture(struct client *client, const struct args *args)
+{
+	json_t *params = target_params(args), *end;
+	enum status status;
+
+	if (args->given & OPT_SECONDS)
+		json_object_set_new(params, "seconds", json_integer((json_int_t)args->seconds));
+	if (args->given & OPT_PACKETS)
+		json_object_set_new(params, "packets", json_integer((json_int_t)args->packets));
+	if (args->given & OPT_BYTES)
+		json_object_set_new(params, "bytes", json_integer((json_int_t)args->bytes));
+	if (args->given & OPT_WAIT)
+		json_object_set_new(params, "wait", json_true());
+	status = capture_to_file(client, params, args->file, &end);
+	if (status == STATUS_UNKNOWN)
+		return unknown(args);
+	if (status != STATUS_OK)
+		return status;
+	if (args->json)
+		print_json(end);
+	else
+		capture_print_end(end);
+	json_decref(end);
+	return STATUS_OK;
+}
+
 static const struct command commands[] = {
 	{ "clients", NULL,
 			OPT_LIMIT | OPT_CLIENTID | OPT_DOMAIN | OPT_HEX | OPT_CONNECTED |
@@ -369,6 +403,10 @@ static const struct command commands[] = {
 	{ "workers", NULL, 0, "show the data lcores", run_workers },
 	{ "events", NULL, OPT_SINCE | OPT_TYPE | OPT_COUNT, "follow what happens to clients",
 			run_events },
+	{ "capture", "ID",
+			OPT_CHANNEL | OPT_DOMAIN | OPT_HEX | OPT_WRITE | OPT_SECONDS | OPT_PACKETS |
+					OPT_BYTES | OPT_WAIT,
+			"write a client's packets to a file that Wireshark reads", run_capture },
 	{ "info", NULL, 0, "show version and configuration of the daemon", run_info },
 };
 
@@ -409,6 +447,16 @@ static const struct {
 	{ OPT_REASON, { "reason", required_argument, NULL, 'r' }, 'r', "CODE|NAME",
 			"what an MQTT 5.0 client is told, as 0x9d or server_moved" },
 	{ OPT_COUNT, { "count", required_argument, NULL, 'N' }, 'N', "N", "end after N events" },
+	{ OPT_WRITE, { "write", required_argument, NULL, 'w' }, 'w', "FILE",
+			"write to FILE, - for standard output" },
+	{ OPT_SECONDS, { "seconds", required_argument, NULL, 'T' }, 'T', "N",
+			"end after N seconds (default: 60)" },
+	{ OPT_PACKETS, { "packets", required_argument, NULL, 'p' }, 'p', "N",
+			"end after N packets" },
+	{ OPT_BYTES, { "bytes", required_argument, NULL, 'b' }, 'b', "N",
+			"end before FILE has more than N bytes (default: 16 MiB)" },
+	{ OPT_WAIT, { "wait", no_argument, NULL, 'W' }, 'W', NULL,
+			"if the client is not there, wait until it connects" },
 };
 
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -524,6 +572,18 @@ take_option(struct args *args, size_t i, const char *value)
 	case 'S':
 		ok = read_number(value, &args->since);
 		break;
+	case 'w':
+		args->file = value;
+		break;
+	case 'T':
+		ok = read_number(value, &args->seconds) && args->seconds > 0;
+		break;
+	case 'p':
+		ok = read_number(value, &args->packets) && args->packets > 0;
+		break;
+	case 'b':
+		ok = read_number(value, &args->bytes) && args->bytes > 0;
+		break;
 	case 'N':
 		ok = read_number(value, &args->count) && args->count > 0;
 		break;
@@ -608,6 +668,12 @@ check_args(const struct command *command, struct args *args, int n_operands, cha
 		return usage_error("one operand too many:", operands[command->operand ? 1 : 0]);
 	if (args->given & OPT_CHANNEL && args->given & (OPT_DOMAIN | OPT_HEX))
 		return usage_error("--channel goes without --domain and --hex", "");
+	if (args->given & OPT_CHANNEL && args->given & OPT_WAIT)
+		return usage_error("--wait goes without --channel", "");
+	if (command->options & OPT_WRITE && !args->file)
+		return usage_error("--write FILE is missing for", command->name);
+	if (args->json && args->file && strcmp(args->file, "-") == 0)
+		return usage_error("--json goes without --write -", "");
 	if (args->given & OPT_CONNECTED && args->given & OPT_RETAINED)
 		return usage_error("--connected or --retained, not both", "");
 	if (command->operand && args->given & OPT_HEX && !is_hex(operands[0]))

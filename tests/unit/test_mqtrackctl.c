@@ -139,6 +139,13 @@ static const struct {
 	{ "no hexadecimal", { "show", "-x", "zz" }, "hexadecimal digits: \"zz\"" },
 	{ "half a byte", { "kick", "--hex", "616" }, "hexadecimal digits: \"616\"" },
 	{ "no hexadecimal filter", { "clients", "-x", "-i", "zz" }, "digits: \"zz\"" },
+	{ "no file", { "capture", "a" }, "--write FILE is missing" },
+	{ "no packets", { "capture", "a", "-w", "f", "-p", "0" }, "\"0\"" },
+	{ "no seconds", { "capture", "a", "-w", "f", "-T", "x" }, "\"x\"" },
+	{ "no bytes", { "capture", "a", "-w", "f", "-b", "-1" }, "\"-1\"" },
+	{ "a channel that comes", { "capture", "-cW", "-w", "f", "a" }, "--wait goes without" },
+	{ "two texts at once", { "capture", "-jw", "-", "a" }, "--json goes without" },
+	{ "file for none", { "stats", "-w", "f" }, "stats does not take --write" },
 	{ "channel and domain", { "kick", "--channel", "--domain", "d", "x" }, "--channel" },
 };
 
@@ -164,7 +171,7 @@ static void
 test_help_is_there_for_all_and_each(void)
 {
 	static const char *const commands[] = { "clients", "show", "kick", "discard", "lookup",
-		"stats", "workers", "events", "info" };
+		"stats", "workers", "events", "capture", "info" };
 	struct tracker t;
 
 	start(&t);

@@ -1,0 +1,85 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Captures: the packets of one client in a file that tcpdump reads, from CONNECT to DISCONNECT, and
+# no packet of another; what the tracker sends by itself is in it.
+. "$(dirname "$0")/prelude.sh"
+lab_tracker || fail "no tracker"
+FILE=$LAB_DIR/client.pcapng
+
+# packets FILTER: lines of what of the file matches.
+packets() {
+	tcpdump -n -r "$FILE" "$@" 2>/dev/null
+}
+
+# first_byte NUMBER [FILTER]: packets whose payload begins with that byte: the MQTT packet's type.
+first_byte() {
+	packets "tcp[((tcp[12]&0xf0)>>2)] == $1 and (ip[2:2] - 20 - ((tcp[12]&0xf0)>>2)) > 0 ${2:+and $2}" |
+		wc -l
+}
+
+# commented TEXT: packets with a comment that has it.
+commented() {
+	grep -c -a "$1" "$FILE"
+}
+
+# capture ARGUMENT...: in the background, its words in capture.log.
+capture() {
+	rm -f "$FILE"
+	ctl capture "$@" -w "$FILE" >"$LAB_DIR/capture.log" 2>&1 &
+	CAPTURE=$!
+}
+
+captured() {
+	wait "$CAPTURE"
+	status=$?
+	expect "the capture ends well, status $status: $(cat "$LAB_DIR/capture.log")" [ "$status" = 0 ]
+}
+
+# A client that is not there yet, with others before, beside and after it.
+lab_sub other -h "$NORTH" -i other -t '#'
+expect_soon "another client is connected" grep -q 'received SUBACK' "$LAB_DIR/other.log"
+capture wanted --wait --seconds 4
+expect_soon "it has begun" [ -s "$FILE" ]
+cli mosquitto_pub -h "$NORTH" -i before -t t -m before-message
+cli mosquitto_pub -h "$NORTH" -i wanted -t t -m wanted-message -q 1
+cli mosquitto_pub -h "$NORTH" -i after -t t -m after-message
+captured
+expect "it has CONNECT" [ "$(first_byte 0x10)" = 1 ]
+expect "it has CONNACK" [ "$(first_byte 0x20)" = 1 ]
+expect "it has PUBLISH" [ "$(first_byte 0x32)" = 1 ]
+expect "it has PUBACK" [ "$(first_byte 0x40)" = 1 ]
+expect "it has DISCONNECT" [ "$(first_byte 0xe0)" = 1 ]
+expect "all of one connection" \
+	[ "$(packets | grep -o '\.[0-9]* > ' | sort -u | wc -l)" = 2 ]
+expect "its message is in it" grep -q -a wanted-message "$FILE"
+expect "the CONNACK was held until it was admitted" [ "$(commented 'held by mqtrack')" = 1 ]
+expect "no packet of another" sh -c "! grep -q -a 'before-message\|after-message' '$FILE'"
+expect "nothing was dropped" grep -q ' 0 packets dropped; ended by: seconds' "$LAB_DIR/capture.log"
+
+# One that is there: by its channel, until it is kicked.
+channel=$(ctl clients --json --clientid other | grep -o '"channel": *"[^"]*"' | cut -d'"' -f4)
+capture --channel "$channel"
+expect_soon "it has begun" [ -s "$FILE" ]
+cli mosquitto_pub -h "$NORTH" -i loud -t t -m to-the-other
+expect_soon "what came to it is in it" grep -q -a to-the-other "$FILE"
+expect "it is kicked" ctl kick other
+captured
+expect "its end is said" grep -q 'ended by: channel_closed' "$LAB_DIR/capture.log"
+expect "what mqtrack sent is in it" grep -q -a 'sent by mqtrack' "$FILE"
+expect "to both ends" [ "$(packets 'tcp[tcpflags] & tcp-rst != 0' | wc -l)" -ge 2 ]
+
+# It follows a client that comes back.
+expect_soon "the client connects again" sh -c "[ \$(grep -c 'received CONNACK' '$LAB_DIR/other.log') = 2 ]"
+capture other --packets 1
+expect_soon "it has begun" [ -s "$FILE" ]
+cli mosquitto_pub -h "$NORTH" -i loud -t t -m to-the-other
+captured
+expect "a limit ends it" grep -q '^1 packets.*ended by: packets' "$LAB_DIR/capture.log"
+expect "one packet is in the file" [ "$(packets | wc -l)" = 1 ]
+
+rm "$FILE"
+ctl capture nobody -w "$FILE" >"$LAB_DIR/out" 2>&1
+status=$?
+expect "an unknown client is an error, status $status" [ "$status" = 1 ]
+expect "that says so: $(cat "$LAB_DIR/out")" grep -q 'unknown client "nobody"' "$LAB_DIR/out"
+expect "and leaves no file" [ ! -e "$FILE" ]
