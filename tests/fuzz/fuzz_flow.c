@@ -6,8 +6,8 @@
  * and what it takes. Both ends send handshakes, bytes of the input, MQTT that is right, repetitions
  * of what they have said, any number, acknowledgement and flags; the control lcore keeps to msg.h.
  *
- * Always: each packet held is counted and none is lost to the pool; nothing of the broker's stream
- * gets further between OPEN and GRANT; no byte of CONNECT leaves in two versions before its broker
+ * Always: each packet held is counted and none is lost to the pool; nothing of CONNACK leaves before
+ * OPEN, and nothing of the broker's stream gets further between OPEN and GRANT; no byte of CONNECT leaves in two versions before its broker
  * has it; no more packets leave than came and were injected; each OPEN ends once, and in the end
  * all slots come home.
  */
@@ -253,6 +253,9 @@ settle(struct rig *r)
 	check_out(r);
 	if (w.batching)
 		return;
+	/* before 5.0 nothing comes before CONNACK, so not a byte has left */
+	if (r->will_wait && !r->waits && r->strict && r->f.version < 5 && is_followed())
+		FUZZ_CHECK(r->reached == r->end[BROKER].base);
 	r->waits = r->will_wait;
 	r->acked = r->will_be_acked;
 	FUZZ_CHECK(!r->waits || atomic_load(&mqt_conns_gauges(w.conns)->parked) > 0);
