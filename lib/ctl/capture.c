@@ -250,7 +250,7 @@ ctl_capture_drop(struct ctl_conn *conn)
 	if (!cap)
 		return;
 	mqt_capture_release(conn->ctl->p.captures, cap->capture);
-	free(cap->target.clientid.owned);
+	ctl_bytes_free(&cap->target.clientid);
 	free(cap);
 	conn->capture = NULL;
 }
@@ -363,7 +363,7 @@ ctl_capture_start(struct ctl_call *call, const json_t *params)
 		ctl_capture_drop(conn);
 	return;
 err_target:
-	free(cap->target.clientid.owned);
+	ctl_bytes_free(&cap->target.clientid);
 err_cap:
 	free(cap);
 }

@@ -17,11 +17,10 @@
 #define RECORD_ROOM 4096 /* of a page's budget, for the envelope */
 
 struct filter {
-	struct ctl_bytes clientid;
+	struct ctl_bytes clientid, username;
 	int domain, listener, connected; /* -1: any */
 	uint64_t worker;                 /* UINT64_MAX: any */
 	const char *broker;              /* NULL: any */
-	const char *username;
 	const char *transport;
 	const char *state;
 };
@@ -50,6 +49,13 @@ broker_matches(const struct mqt_config *cfg, const struct mqt_info *info, const 
 }
 
 static bool
+username_matches(const struct mqt_info *info, const struct ctl_bytes *wanted)
+{
+	return info->flags & MQT_INFO_HAS_USERNAME && info->username_len == wanted->len &&
+			memcmp(mqt_info_username(info), wanted->data, wanted->len) == 0;
+}
+
+static bool
 matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_chan *chan)
 		MQT_REQUIRES_SHARED(mqt_rcu_read)
 {
@@ -69,11 +75,7 @@ matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_c
 		return false;
 	if (f->worker != UINT64_MAX && mqt_chan_id_worker(chan->id) != f->worker)
 		return false;
-	if (f->username &&
-			(!(info->flags & MQT_INFO_HAS_USERNAME) ||
-					strlen(f->username) != info->username_len ||
-					memcmp(f->username, mqt_info_username(info),
-							info->username_len) != 0))
+	if (f->username.data && !username_matches(info, &f->username))
 		return false;
 	if (f->transport && strcmp(f->transport, ctl_record_transport(info->transport)) != 0)
 		return false;
@@ -228,10 +230,17 @@ filter_read(struct ctl_call *call, const json_t *params, struct filter *f)
 			ctl_params_uint(call, params, "worker", 0, MQT_CHAN_WORKER_MAX,
 					&f->worker) &&
 			ctl_params_string(call, params, "broker", &f->broker) &&
-			ctl_params_string(call, params, "username", &f->username) &&
 			read_transport(call, params, &f->transport) &&
 			read_state(call, params, &f->state) &&
-			ctl_params_clientid(call, params, &f->clientid);
+			ctl_params_bytes(call, params, "username", &f->username) &&
+			ctl_params_bytes(call, params, "clientid", &f->clientid);
+}
+
+static void
+filter_free(struct filter *f)
+{
+	ctl_bytes_free(&f->clientid);
+	ctl_bytes_free(&f->username);
 }
 
 static json_t *
@@ -267,15 +276,17 @@ void
 ctl_clients_list(struct ctl_call *call, const json_t *params)
 {
 	static const char *const allowed[] = { "limit", "cursor", "clientid", "clientid_hex",
-		"domain", "listener", "broker", "connected", "worker", "username", "transport",
-		"state", NULL };
+		"domain", "listener", "broker", "connected", "worker", "username", "username_hex",
+		"transport", "state", NULL };
 	struct page page = { .call = call, .limit = CTL_LIST_DEFAULT };
 
 	if (!ctl_params_check(call, params, allowed) ||
 			!ctl_params_uint(call, params, "limit", 1, CTL_LIST_MAX, &page.limit) ||
 			!read_cursor(call, params, &page.pos) ||
-			!filter_read(call, params, &page.filter))
+			!filter_read(call, params, &page.filter)) {
+		filter_free(&page.filter);
 		return;
+	}
 	page.max_bytes = page_max_bytes(call->ctl);
 	page.clients = json_array();
 	if (page.filter.clientid.data)
@@ -284,7 +295,7 @@ ctl_clients_list(struct ctl_call *call, const json_t *params)
 		page_section(&page);
 	ctl_call_result(call, page.clients ? page_result(&page) : NULL);
 	json_decref(page.clients);
-	free(page.filter.clientid.owned);
+	filter_free(&page.filter);
 }
 
 /* A channel by its id, as a page of one. @return 0: unknown. */
@@ -318,12 +329,12 @@ ctl_clients_target_in(struct ctl_call *call, const json_t *params, struct ctl_ta
 	*target = (struct ctl_target){ .domain = -1 };
 	if (!ctl_params_channel(call, params, &target->channel) ||
 			!ctl_params_domain(call, params, &target->domain) ||
-			!ctl_params_clientid(call, params, &target->clientid))
+			!ctl_params_bytes(call, params, "clientid", &target->clientid))
 		return false;
 	if ((target->clientid.data != NULL) != (target->channel != MQT_CHAN_NONE) &&
 			(target->clientid.data || target->domain < 0))
 		return true;
-	free(target->clientid.owned);
+	ctl_bytes_free(&target->clientid);
 	ctl_call_error(call, CTL_E_PARAMS,
 			"give clientid (or clientid_hex), with domain if you like, or channel "
 			"alone");
@@ -356,7 +367,7 @@ ctl_clients_get(struct ctl_call *call, const json_t *params)
 	else
 		ctl_call_error(call, CTL_E_CLIENT, "unknown client");
 	json_decref(page.clients);
-	free(target.clientid.owned);
+	ctl_bytes_free(&target.clientid);
 }
 
 static json_t *
@@ -393,7 +404,7 @@ ctl_channels_lookup(struct ctl_call *call, const json_t *params)
 	unsigned n;
 
 	if (!ctl_params_check(call, params, allowed) || !ctl_params_domain(call, params, &domain) ||
-			!ctl_params_clientid(call, params, &clientid))
+			!ctl_params_bytes(call, params, "clientid", &clientid))
 		return;
 	if (!clientid.data) {
 		ctl_call_error(call, CTL_E_PARAMS, "give clientid or clientid_hex");
@@ -406,7 +417,7 @@ ctl_channels_lookup(struct ctl_call *call, const json_t *params)
 	for (unsigned i = 0; i < n && i < CTL_LOOKUP_MAX; i++)
 		err |= json_array_append_new(list, channel_json(call->ctl->p.config, chans[i]));
 	mqt_rcu_read_unlock();
-	free(clientid.owned);
+	ctl_bytes_free(&clientid);
 	ctl_call_result(call, list && !err ? json_pack("{s:O}", "channels", list) : NULL);
 	json_decref(list);
 }

@@ -247,7 +247,7 @@ ctl_command_kick(struct ctl_call *call, const json_t *params)
 		return;
 	if (ctl_params_reason(call, params, &like.has_code, &like.code))
 		command_run(call, &target, &like, mqt_cm_kick);
-	free(target.clientid.owned);
+	ctl_bytes_free(&target.clientid);
 }
 
 void
@@ -259,5 +259,5 @@ ctl_command_discard(struct ctl_call *call, const json_t *params)
 	if (!ctl_clients_target(call, params, NULL, &target))
 		return;
 	command_run(call, &target, &like, mqt_cm_discard);
-	free(target.clientid.owned);
+	ctl_bytes_free(&target.clientid);
 }

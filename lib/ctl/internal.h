@@ -237,11 +237,11 @@ void ctl_call_free(struct ctl_call *call);
 
 /* --- params.c: each answers the call with an error itself and returns false where not right */
 
-/** A client id given as string or in hexadecimal. */
+/** A client id or user name, given as string or in hexadecimal. */
 struct ctl_bytes {
 	const uint8_t *data; /* NULL: not given */
 	size_t len;
-	uint8_t *owned; /* free() it */
+	uint8_t *owned; /* ctl_bytes_free() it */
 };
 
 /** Refuses names that are not in @p allowed (ends with NULL), and params that are no object. */
@@ -253,8 +253,10 @@ bool ctl_params_string(
 		struct ctl_call *call, const json_t *params, const char *name, const char **value);
 /** @param value -1 not given, 0, 1. */
 bool ctl_params_bool(struct ctl_call *call, const json_t *params, const char *name, int *value);
-/** clientid or clientid_hex. */
-bool ctl_params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *bytes);
+/** @p name, or with `_hex` behind it; no data where neither is given. */
+bool ctl_params_bytes(struct ctl_call *call, const json_t *params, const char *name,
+		struct ctl_bytes *bytes);
+void ctl_bytes_free(struct ctl_bytes *bytes);
 /** @param domain index, -1 where not given. */
 bool ctl_params_domain(struct ctl_call *call, const json_t *params, int *domain);
 bool ctl_params_listener(struct ctl_call *call, const json_t *params, int *listener);
@@ -265,7 +267,7 @@ bool ctl_params_reason(struct ctl_call *call, const json_t *params, bool *given,
 
 /** Whom a command or a question is about: a client id, or one channel. */
 struct ctl_target {
-	struct ctl_bytes clientid; /* free() its owned bytes */
+	struct ctl_bytes clientid; /* ctl_bytes_free() it */
 	mqt_chan_id channel;       /* MQT_CHAN_NONE: by client id */
 	int domain;                /* -1: any */
 };

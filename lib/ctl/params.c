@@ -6,10 +6,12 @@
 #include "internal.h"
 #include "mqtrack/mqtt.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CLIENTID_MAX 65535
+#define BYTES_MAX    65535 /* what MQTT can say */
+#define NAME_MAX_LEN 16    /* of a parameter of bytes */
 
 bool
 ctl_params_check(struct ctl_call *call, const json_t *params, const char *const *allowed)
@@ -118,16 +120,20 @@ hex_decode(const char *hex, size_t len)
 }
 
 bool
-ctl_params_clientid(struct ctl_call *call, const json_t *params, struct ctl_bytes *bytes)
+ctl_params_bytes(struct ctl_call *call, const json_t *params, const char *name,
+		struct ctl_bytes *bytes)
 {
-	const json_t *text = json_object_get(params, "clientid");
-	const json_t *hex = json_object_get(params, "clientid_hex");
+	char hex_name[NAME_MAX_LEN + sizeof("_hex")];
+	const json_t *text, *hex;
 
+	snprintf(hex_name, sizeof(hex_name), "%s_hex", name);
+	text = json_object_get(params, name);
+	hex = json_object_get(params, hex_name);
 	*bytes = (struct ctl_bytes){ 0 };
 	if (!text && !hex)
 		return true;
 	if (text && hex) {
-		ctl_call_error(call, CTL_E_PARAMS, "clientid or clientid_hex, not both");
+		ctl_call_error(call, CTL_E_PARAMS, "%s or %s, not both", name, hex_name);
 		return false;
 	}
 	if (json_is_string(text)) {
@@ -138,14 +144,19 @@ ctl_params_clientid(struct ctl_call *call, const json_t *params, struct ctl_byte
 		bytes->data = bytes->owned;
 		bytes->len = json_string_length(hex) / 2;
 	}
-	if (bytes->data && bytes->len <= CLIENTID_MAX)
+	if (bytes->data && bytes->len <= BYTES_MAX)
 		return true;
-	free(bytes->owned);
-	ctl_call_error(call, CTL_E_PARAMS, "%s of at most %d bytes",
-			text ? "clientid is a string"
-			     : "clientid_hex is pairs of hexadecimal digits",
-			CLIENTID_MAX);
+	ctl_bytes_free(bytes);
+	ctl_call_error(call, CTL_E_PARAMS, "%s is %s of at most %d bytes", text ? name : hex_name,
+			text ? "a string" : "pairs of hexadecimal digits", BYTES_MAX);
 	return false;
+}
+
+void
+ctl_bytes_free(struct ctl_bytes *bytes)
+{
+	free(bytes->owned);
+	*bytes = (struct ctl_bytes){ 0 };
 }
 
 bool

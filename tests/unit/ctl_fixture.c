@@ -348,7 +348,9 @@ static struct mqt_info *
 info_create(struct tracker *t, const struct client_spec *spec, mqt_chan_id chan)
 {
 	size_t id_len = spec->id_len ? spec->id_len : spec->id ? strlen(spec->id) : 0;
-	size_t user_len = spec->username ? strlen(spec->username) : 0;
+	size_t user_len = spec->username_len ? spec->username_len
+			: spec->username     ? strlen(spec->username)
+					     : 0;
 	struct mqt_info *info = calloc(1, sizeof(*info) + id_len + user_len);
 
 	MUST(info);

@@ -59,6 +59,7 @@ struct client_spec {
 	const void *id;
 	size_t id_len; /* 0: strlen(id) */
 	const char *username;
+	size_t username_len; /* 0: strlen(username) */
 	uint32_t expiry_sec;
 	uint16_t flags; /* enum mqt_info_flag */
 	uint16_t keepalive_sec;
