@@ -75,7 +75,7 @@ eventually() {
 # Says why this machine cannot hold a laboratory; status 1 then. A shell of its own, which no
 # signal ends before what it tries is gone.
 lab_possible() (
-	trap '' HUP INT TERM
+	trap '' HUP INT PIPE TERM
 	if [ "$(id -u)" != 0 ]; then
 		echo "needs root, for network namespaces: try again with sudo"
 		exit 1
@@ -100,6 +100,7 @@ lab_up() {
 	trap lab_down EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
+	trap 'exit 141' PIPE
 	trap 'exit 143' TERM
 	local ns
 	for ns in cli trk brk; do
@@ -235,7 +236,7 @@ lab_order() {
 lab_down() {
 	local status=$? pid
 	trap - EXIT
-	trap '' HUP INT TERM
+	trap '' HUP INT PIPE TERM
 	if [ -n "${LAB_ON_END:-}" ]; then
 		"$LAB_ON_END" "$status"
 		status=$?
