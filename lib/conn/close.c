@@ -421,6 +421,18 @@ answer_fin(struct mqt_conns *cs, struct conn *c, enum side side, const struct rt
 		done(cs, c, side);
 }
 
+/*
+ * Whether an RST of @p peer stands where its receiver could take it, or we in its place. What that
+ * receiver has acknowledged of our bytes is none of the peer's.
+ */
+static bool
+is_taken_rst(const struct stream *peer, const struct stream *from, const struct mqt_pkt *v)
+{
+	uint32_t first = mqt_seq_cmp(from->ack, peer->end) < 0 ? from->ack : peer->end;
+
+	return mqt_seq_cmp(v->seq, first) >= 0 && mqt_seq_cmp(v->seq, from->edge) <= 0;
+}
+
 void
 close_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt_packet *p)
 {
@@ -433,7 +445,7 @@ close_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct m
 			mqt_seq_cmp(v->ack, injected_end(c, opposite(side))) <= 0)
 		peer->ack = v->ack;
 	if (v->tcp_flags & MQT_TCP_RST) {
-		if (mqt_seq_cmp(v->seq, from->ack) >= 0 && mqt_seq_cmp(v->seq, from->edge) <= 0)
+		if (is_taken_rst(peer, from, v))
 			done(cs, c, side);
 		else
 			count(cs, MQT_W_OUT_OF_WINDOW);
