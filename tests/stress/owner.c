@@ -127,6 +127,7 @@ begin(struct owner *o, uint32_t client) MQT_REQUIRES(mqt_role_worker)
 		abort();
 	memcpy(p->info, made, size);
 	p->expiry_sec = p->info->expiry_sec;
+	p->closed = false;
 	slot_begin(slot_of(o, p), p->gen);
 	set_state(o, p, PLACE_OPENING);
 	post(o, p,
@@ -190,6 +191,7 @@ end(struct owner *o, struct place *p, enum mqt_reason reason) MQT_REQUIRES(mqt_r
 		session = make(o, p);
 	session_end(session, slot_of(o, p), p->expiry_sec);
 	o->n_closed++;
+	p->closed = true;
 	leave(o, p, reason, session);
 }
 
@@ -261,6 +263,7 @@ on_grant(struct owner *o, struct place *p, struct mqt_session *session)
 	} else if (p->state == PLACE_OVER) {
 		o->n_returned++;
 		o->n_given_back += session != NULL;
+		o->n_blank_back += !session && !p->closed && p->expiry_sec > 0;
 		post(o, p, (struct mqt_msg){ .type = MQT_MSG_RETURN, .session = session });
 	} else {
 		o->n_bad++;

@@ -86,6 +86,7 @@ struct place {
 	uint32_t expiry_sec;
 	uint32_t gen;
 	uint8_t state; /* enum place_state */
+	bool closed;   /* its session went by CLOSED */
 };
 
 struct stress;
@@ -103,8 +104,9 @@ struct owner {
 	uint64_t n_made, n_inherited;
 	uint64_t n_closed, n_handed_over, n_given_back, n_dropped;
 	uint64_t n_ends; /* of takeovers */
-	/* takeovers of flows in which nothing had happened, and such sessions that came */
-	uint64_t n_blank_left, n_blank_got;
+	/* flows in which nothing had happened: taken over, and over before their GRANT came, with an
+	 * expiry; and the sessions that came, which the manager had made for such */
+	uint64_t n_blank_left, n_blank_back, n_blank_got;
 	/* pendings of flows that ended while frozen, and sessions that came without their message */
 	uint64_t n_pendings_lost, n_messages_missed;
 	/* W: owner; R: control */
