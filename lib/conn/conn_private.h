@@ -120,7 +120,7 @@ enum layer {
 	LAYER_FRAMES, /* of a WebSocket, with MQTT in them */
 };
 
-/** Where a handshake stands; from a bounded pool, free once CONNECTED and CONNECT acknowledged. */
+/** Where a handshake stands; from a bounded pool, free once CONNECTED. */
 struct handshake {
 	uint8_t *connect; /* the client's MQTT up to the end of CONNECT */
 	uint8_t *reply; /* the broker's MQTT from the begin of its unfinished packet, or its head */
@@ -597,10 +597,7 @@ uint32_t handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uin
 /** Whether the segment repeats a byte of CONNECT, or a FIN, with another content (I12). */
 bool handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v);
 
-/** The broker has acknowledged: CONNECT need not be kept any longer once CONNECTED. */
-void handshake_acknowledged(struct mqt_conns *cs, struct conn *c);
-
-/** Releases what is parked. */
+/** Releases what is parked; the handshake is over. */
 void handshake_release(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /** The newcomer cannot be admitted: passes untracked or is refused, as its listener says. */

@@ -8,11 +8,11 @@
  * CONNECTING: the broker's segments go through the list of holds of its stream. AUTH passes; from
  * the first byte of what may be CONNACK on they stay there (R11). A refusal passes. A success
  * fixes what is known of the client (struct mqt_info), and OPEN gives it to the control lcore:
- * OPENING. GRANT releases the list in its order; a broker that closes the connection meanwhile ends
- * the newcomer. The handshake is given back when the connection is CONNECTED and the broker has
- * acknowledged CONNECT: until then its bytes are kept, and a segment that repeats one of them with
- * another content is dropped (I12), or ends the stream where it went on, or goes on behind its end.
- * A CONNACK that does not acknowledge CONNECT answers another one, and the flow is opaque.
+ * OPENING. A broker that closes the connection meanwhile ends the newcomer. GRANT releases the list
+ * in its order, and the handshake is given back. Until then the bytes of CONNECT are kept, and a
+ * segment that repeats one that the broker has not acknowledged with another content is dropped
+ * (I12), or ends the stream where it went on, or goes on behind its end. A CONNACK that does not
+ * acknowledge CONNECT answers another one, and the flow is opaque.
  *
  * Handshakes are few, so they go to those who speak: when none is left, the connection that has sent
  * no CONNECT for longest loses its own and is opaque (R13).
@@ -273,18 +273,6 @@ handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct 
 		at += len;
 	}
 	return false;
-}
-
-void
-handshake_acknowledged(struct mqt_conns *cs, struct conn *c)
-{
-	uint32_t n_kept;
-
-	if (c->state < MQT_CONN_CONNECTED)
-		return;
-	kept_bytes(c->hs, &n_kept);
-	if (mqt_seq_cmp(c->stream[BROKER].ack, c->hs->base + n_kept) >= 0)
-		handshake_end(cs, c);
 }
 
 /* --- CONNACK ----------------------------------------------------------------------------------- */
@@ -813,8 +801,7 @@ handshake_release(struct mqt_conns *cs, struct conn *c)
 		else
 			reorder_input(cs, c, BROKER, h.m, &h.view, h.port);
 	}
-	if (c->flags & CONN_HANDSHAKE)
-		handshake_acknowledged(cs, c);
+	handshake_end(cs, c); /* the broker has acknowledged CONNECT, see connack_success() */
 }
 
 void

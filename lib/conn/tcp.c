@@ -149,8 +149,6 @@ learn_ack(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 	edge = v->ack + ((uint32_t)v->window << s->wscale);
 	if (mqt_seq_cmp(edge, s->edge) > 0)
 		s->edge = edge;
-	if (unlikely(c->flags & CONN_HANDSHAKE) && side == BROKER)
-		handshake_acknowledged(cs, c);
 }
 
 void
@@ -416,12 +414,6 @@ tcp_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 	if (unlikely(mqt_seq_cmp(v->seq, c->stream[opposite(side)].edge) > 0)) {
 		count(cs, MQT_W_OUT_OF_WINDOW);
 		conn_forward(cs, c, p->port, p->m);
-		return;
-	}
-	if (unlikely(c->flags & CONN_HANDSHAKE) && side == CLIENT &&
-			handshake_conflict(c, p->m, v)) {
-		count(cs, MQT_W_CONFLICT);
-		rte_pktmbuf_free(p->m);
 		return;
 	}
 	tcp_learn(cs, c, side, p->m, v);
