@@ -371,12 +371,15 @@ get_word(struct load *l, const char *path, const char *text, const char *const w
 static int
 get_address(struct load *l, const char *path, const char *text, struct mqt_endpoint *ep)
 {
+	static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff }; /* RFC 4291 §2.5.5.2 */
 	uint16_t port = ep->port;
 
 	if (!text)
 		return 0;
 	if (mqt_endpoint_parse_ip(text, ep) != 0)
 		return fail(l, path, "'%.64s' is not an IPv4 or IPv6 address", text);
+	if (ep->version == 6 && memcmp(ep->ip, v4_mapped, sizeof(v4_mapped)) == 0)
+		return fail(l, path, "'%.64s' is never on the wire: write the IPv4 address", text);
 	ep->port = port;
 	return 0;
 }

@@ -185,6 +185,9 @@ walk_value(struct walk *w, const yaml_event_t *event)
 		return fail(w, event->start_mark.line, "anchors and aliases are not supported");
 	if (w->depth == MAX_DEPTH)
 		return fail(w, event->start_mark.line, "nested too deeply");
+	if (event->type == YAML_SCALAR_EVENT &&
+			memchr(event->data.scalar.value, '\0', event->data.scalar.length))
+		return fail(w, event->start_mark.line, "has a zero byte"); /* else cut there */
 	w->depth++;
 	if (event->type == YAML_MAPPING_START_EVENT)
 		ret = walk_mapping(w);

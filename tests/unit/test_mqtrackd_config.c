@@ -271,6 +271,13 @@ static const struct {
 			"4: listeners[0].port: '65536' is not a number from 1 to 65535" },
 	{ "listener address", PORTS "listeners:\n  - name: a\n    address: 192.0.2.256\n",
 			"4: listeners[0].address: '192.0.2.256' is not an IPv4 or IPv6 address" },
+	{ "listener address in another's form",
+			PORTS "listeners:\n  - name: a\n    address: ::ffff:192.0.2.1\n",
+			"4: listeners[0].address: '::ffff:192.0.2.1' is never on the wire: write "
+			"the IPv4 "
+			"address" },
+	{ "zero byte in a name", PORTS "listeners:\n  - name: \"a\\0b\"\n",
+			"3: listeners[0].name: has a zero byte" },
 	{ "listener midstream", PORTS "listeners:\n  - name: a\n    midstream: drop\n",
 			"4: listeners[0].midstream: 'drop' is neither 'pass' nor 'reset'" },
 	{ "listener outcome", PORTS "listeners:\n  - name: a\n    on_failure: ajar\n",
