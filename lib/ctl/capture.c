@@ -199,7 +199,7 @@ send_packets(struct ctl_conn *conn, struct ctl_capture *cap)
 	for (unsigned i = 0; i < CAPTURE_PIECES_TURN; i++) {
 		bool more = true;
 
-		if (ctl_conn_backlog(conn) > backlog_limit(conn) || conn->dead)
+		if (ctl_conn_backlog(conn) > backlog_limit(conn) || conn->dead || conn->gone)
 			return false;
 		while (more && cap->len < piece)
 			more = put_packet(conn, cap);
@@ -210,15 +210,15 @@ send_packets(struct ctl_conn *conn, struct ctl_capture *cap)
 	return true;
 }
 
-bool
-ctl_capture_pump(struct ctl_conn *conn)
+static bool
+pump(struct ctl_conn *conn)
 {
 	struct ctl_capture *cap = conn->capture;
 	struct mqt_captures *captures = conn->ctl->p.captures;
 	bool more, settled;
 	uint64_t now;
 
-	if (!cap || conn->dead || conn->closing || conn->batch)
+	if (!cap || conn->gone || conn->dead || conn->closing || conn->batch)
 		return false;
 	now = mqt_clock_mono(conn->ctl->p.clock);
 	if (!cap->end && !cap->target.channel)
@@ -239,6 +239,17 @@ ctl_capture_pump(struct ctl_conn *conn)
 							ctl_conn_backlog(conn) <=
 									backlog_limit(conn))))
 		finish(conn, cap);
+	return more;
+}
+
+bool
+ctl_capture_pump(struct ctl_conn *conn)
+{
+	bool more = pump(conn);
+
+	/* not before: whether the other end has gone shows in the middle of what is sent to it */
+	if (conn->gone)
+		ctl_capture_drop(conn);
 	return more;
 }
 

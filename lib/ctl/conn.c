@@ -168,7 +168,6 @@ ctl_conn_gone(struct ctl_conn *conn)
 		return;
 	conn->gone = true;
 	conn->sub.active = false;
-	ctl_capture_drop(conn);
 	ctl_buf_free(&conn->out);
 	epoll_ctl(conn->ctl->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
 }
