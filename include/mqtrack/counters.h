@@ -39,6 +39,9 @@
 	X(ONE_WAY, "handshakes of which one direction was not seen; passed")                       \
 	X(BAD_CHECKSUM, "segments with a wrong checksum; passed without effect")                   \
 	X(OUT_OF_WINDOW, "segments outside the window; without effect")                            \
+	X(FIN_UNANSWERED, "connections reset because a FIN was not acknowledged in time")          \
+	X(FIN_LINGERED, "connections reset because only one end closed, and both fell silent")     \
+	X(BEHIND_FIN, "connections reset because an end went on behind its FIN")                   \
 	X(SYN, "SYNs to a listener")                                                               \
 	X(EMBRYO_FULL, "handshakes not followed: the embryo table was full")                       \
 	X(CONNECTIONS, "connections made")                                                         \

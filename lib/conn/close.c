@@ -11,7 +11,8 @@
  * wills. Everybody else gets RST: one at the last acknowledgement seen from that end and,
  * where it differs, one at the highest byte forwarded to it, for the receiver's next expected
  * number is one of the two unless segments are on their way (R14); what it then sends is answered
- * by an RST at exactly its number.
+ * by an RST at exactly its number. Where one end has sent RST itself, only the other one gets it:
+ * it may have discarded what the tracker believes.
  *
  * Life-cycle: tries at 200 ms, doubling. A DISCONNECT that is not acknowledged is repeated, and
  * becomes RST when the tries are used up. The flow is removed when both ends are known to be done
@@ -341,19 +342,20 @@ take_held(struct mqt_conns *cs, struct stream *s)
 	hold_drop(cs, s);
 }
 
-/* What each end gets has been chosen. */
+/* What each end gets has been chosen. @param knows flags of an end that knows that it is over. */
 static void
-begin(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+begin(struct mqt_conns *cs, struct conn *c, unsigned knows) MQT_REQUIRES(mqt_role_worker)
 {
 	take_held(cs, &c->stream[CLIENT]);
 	take_held(cs, &c->stream[BROKER]);
 	handshake_end(cs, c);
 	conn_set_state(cs, c, MQT_CONN_CLOSING);
-	c->flags |= CONN_INJECTED;
 	c->flags &= (uint16_t) ~(CONN_HEARD | CONN_DONE_CLIENT | CONN_DONE_BROKER);
+	c->flags |= (uint16_t)(CONN_INJECTED | knows);
 	c->tries = 0;
-	inject(cs, c, CLIENT);
-	inject(cs, c, BROKER);
+	for (unsigned to = 0; to < 2; to++)
+		if (!(knows & done_flag[to]))
+			inject(cs, c, to);
 	conn_arm(cs, c, CLOSE_RETRY_NS);
 }
 
@@ -362,7 +364,14 @@ close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how)
 {
 	c->stream[CLIENT].injected = c->stream[BROKER].injected = INJECT_RST;
 	choose(cs, c, how);
-	begin(cs, c);
+	begin(cs, c, 0);
+}
+
+void
+close_reset_by(struct mqt_conns *cs, struct conn *c, enum side side)
+{
+	c->stream[CLIENT].injected = c->stream[BROKER].injected = INJECT_RST;
+	begin(cs, c, done_flag[side]);
 }
 
 void
@@ -370,7 +379,7 @@ close_kick(struct mqt_conns *cs, struct conn *c, uint8_t code)
 {
 	c->stream[CLIENT].injected = c->stream[BROKER].injected = INJECT_RST;
 	choose_stepdown(cs, c, code);
-	begin(cs, c);
+	begin(cs, c, 0);
 }
 
 /* --- answers ----------------------------------------------------------------------------------- */

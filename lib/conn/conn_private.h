@@ -49,6 +49,7 @@
 #define CLOSE_MAX_SHIFT 4                     /* 3.2 s at most between two tries */
 #define CLOSE_TRIES     4                     /* then gone once the peers are silent */
 #define LINGER_NS       (60 * MQT_NS_PER_SEC) /* a half-closed flow without segments */
+#define FIN_NS          (5 * MQT_NS_PER_SEC)  /* for a FIN to be acknowledged */
 #define KICKS_MAX       64                    /* that wait; others do not */
 #define DOUBT_NS        (2 * MQT_NS_PER_SEC)  /* silence that confirms a doubtful RST */
 
@@ -66,6 +67,7 @@ enum stream_flag {
 	STREAM_TOLD_WAY = 1u << 3,
 	STREAM_TOLD_SECOND = 1u << 4,
 	STREAM_TOLD_SUBSCRIBE = 1u << 5,
+	STREAM_CLOSES = 1u << 6, /* its FIN came first, and ends the channel once acknowledged */
 };
 
 /** What was injected in the name of a stream's sender. */
@@ -530,10 +532,16 @@ void tcp_stop_following(struct stream *s);
 void tcp_rst(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
 		const struct mqt_pkt *v, uint16_t port) WORKER_ROLE;
 
-/** The client closed before it was admitted; now it is, and the channel ends. */
+/** An RST of @p side is believed: the channel ends, the other end is reset. */
+void tcp_reset_by(struct mqt_conns *cs, struct conn *c, enum side side) WORKER_ROLE;
+
+/** A FIN was no end, or is none in time: the channel ends, both ends are reset, counted. */
+void tcp_abort(struct mqt_conns *cs, struct conn *c, enum mqt_worker_counter why) WORKER_ROLE;
+
+/** The client closed before it was admitted; now it is, and the channel ends once that is known. */
 void tcp_client_closed(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
-/** Removes the flow where both ends have closed and know it. */
+/** Ends the channel where an end has closed and the other knows it, the flow where both do. */
 void tcp_maybe_done(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /** Framing is not followed from here on. */
@@ -683,6 +691,9 @@ enum close_how {
 
 /** Closes the flow on the wire: from now on the tracker is the peer of both ends (R15). */
 void close_wire(struct mqt_conns *cs, struct conn *c, enum close_how how) WORKER_ROLE;
+
+/** The same; @p side has sent RST and is told nothing unless it speaks again. */
+void close_reset_by(struct mqt_conns *cs, struct conn *c, enum side side) WORKER_ROLE;
 
 /** The same, by a kick: a v5 client gets DISCONNECT with @p code where possible. */
 void close_kick(struct mqt_conns *cs, struct conn *c, uint8_t code) WORKER_ROLE;

@@ -13,7 +13,8 @@
  * has said anything for the idle limit is asked: both ends get a TCP keepalive probe, the number
  * before the one they expect (RFC 9293 §3.8.4). If both answer, the limit begins anew; an end that
  * stays silent after the last try is dead, and both are reset. What cannot be followed has no
- * channel and is only forgotten: it passes without a connection as well.
+ * channel and is only forgotten: it passes without a connection as well. A flow that its own ends
+ * are closing, and do not bring to an end, is reset.
  *
  * Lazily: a packet stores the time it was seen and nothing else. The timer looks at that time when
  * it fires, and goes on for what is left. An end is found alive by the same number: it was silent
@@ -51,16 +52,6 @@ keepalive_ns(const struct mqt_conns *cs, const struct conn *c)
 		return 0;
 	return c->keepalive_sec * MQT_NS_PER_SEC * 3 / 2 +
 			cs->config->limits.keepalive_grace_ms * MQT_NS_PER_MS;
-}
-
-/* The flow is over, and nobody is there to be told. */
-static void
-forget(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason) MQT_REQUIRES(mqt_role_worker)
-{
-	if (channel_down(cs, c, reason))
-		conn_remove(cs, c);
-	else
-		close_wire(cs, c, CLOSE_RESET);
 }
 
 static void
@@ -122,7 +113,7 @@ idle_timer(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
 	conn_arm(cs, c, RTE_MIN(PROBE_NS, limit / 2));
 }
 
-/* An opaque flow, or one that its own ends are closing. */
+/* An opaque flow, or one that its own ends are closing: one of them may not know of it. */
 static void
 forget_timer(struct mqt_conns *cs, struct conn *c, uint64_t limit) MQT_REQUIRES(mqt_role_worker)
 {
@@ -132,9 +123,20 @@ forget_timer(struct mqt_conns *cs, struct conn *c, uint64_t limit) MQT_REQUIRES(
 		conn_arm(cs, c, limit - silent);
 		return;
 	}
-	if (c->state == MQT_CONN_OPAQUE)
-		count(cs, MQT_W_IDLE);
-	forget(cs, c, MQT_REASON_IDLE);
+	if (c->state == MQT_CONN_CLOSING) {
+		tcp_abort(cs, c, MQT_W_FIN_LINGERED);
+		return;
+	}
+	count(cs, MQT_W_IDLE);
+	conn_remove(cs, c);
+}
+
+/* A FIN whose acknowledgement has not come. */
+static void
+fin_timer(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+{
+	if (looked_twice(cs, c))
+		tcp_abort(cs, c, MQT_W_FIN_UNANSWERED);
 }
 
 void
@@ -146,21 +148,30 @@ silence_watch(struct mqt_conns *cs, struct conn *c)
 	conn_arm(cs, c, limit ? limit : idle_ns(cs));
 }
 
+static bool
+has_fin(const struct conn *c)
+{
+	return (c->stream[CLIENT].flags | c->stream[BROKER].flags) & STREAM_CLOSES;
+}
+
 void
 silence_timer(struct mqt_conns *cs, struct conn *c)
 {
-	bool broker = c->flags & CONN_DOUBT_BROKER, gaps = reorder_expire(cs, c);
+	bool broker = c->flags & CONN_DOUBT_BROKER, had_fin = has_fin(c);
+	bool gaps = reorder_expire(cs, c);
 
-	if (c->flags & CONN_INJECTED || c->state == MQT_CONN_RELEASING)
+	if (c->flags & CONN_INJECTED || c->state == MQT_CONN_RELEASING || has_fin(c) != had_fin)
 		return;
 	if (conn_is_killed(c) && !(c->flags & CONN_DOWN))
 		channel_killed(cs, c);
 	else if (c->flags & CONN_DOUBT)
-		forget(cs, c, broker ? MQT_REASON_BROKER_RESET : MQT_REASON_CLIENT_RESET);
+		tcp_reset_by(cs, c, broker ? BROKER : CLIENT);
 	else if (c->state == MQT_CONN_CLOSING)
 		forget_timer(cs, c, LINGER_NS);
 	else if (c->state == MQT_CONN_OPAQUE)
 		forget_timer(cs, c, idle_ns(cs));
+	else if (had_fin)
+		fin_timer(cs, c);
 	else if (c->keepalive_sec > 0)
 		keepalive_timer(cs, c);
 	else

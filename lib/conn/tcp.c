@@ -16,9 +16,12 @@
  * RST. The receiver's next expected number lies between the peer's ack and end, so an RST there
  * ends the flow. One further on inside the window may be a forgery, or come behind lost segments:
  * it is believed after a silence of DOUBT_NS, for a receiver that lives answers it by a challenge
- * (RFC 5961 §3.2). All pass.
+ * (RFC 5961 §3.2). All pass. What the tracker believes its receiver may still discard, for an option
+ * or a gap; so the receiver is reset in the sender's name, until it is silent.
  *
- * FIN in order ends the channel; the flow goes on passing until both FINs are acknowledged.
+ * FIN. A receiver may discard one too, and its sender then go on; so the channel ends once the FIN is
+ * acknowledged, and the flow goes on passing until both are. Where no acknowledgement comes within
+ * FIN_NS, or its sender says more than it has ended, both ends are reset.
  *
  * Synchronisation: the worker's own.
  * Sources: RFC 9293 §3.10.7.4, RFC 7323 §2.3, §3.2, RFC 5961 §3.2; DESIGN.md R14, I9, I12.
@@ -119,6 +122,8 @@ acked_unseen(struct mqt_conns *cs, struct conn *c, enum side acker, uint32_t ack
 		return false; /* nobody may blind the tracker before CONNACK by a false claim */
 	if (mqt_seq_cmp(ack, c->stream[acker].edge) > 0)
 		return false; /* more than it has room for */
+	if (s->flags & STREAM_FIN)
+		return false; /* it had ended, and not there */
 	if (c->state == MQT_CONN_EMBRYONIC || c->state == MQT_CONN_CONNECTING) {
 		conn_untracked(cs, c, MQT_W_OPAQUE_GAP);
 		return false;
@@ -277,19 +282,33 @@ take(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf
 	s->next = seg_end(v);
 }
 
-/* A client that has said DISCONNECT has ended it, whoever closes first. */
+/* A client that has said DISCONNECT has ended it, whoever closes first; else who did. */
 static enum mqt_reason
 end_reason(const struct conn *c, enum mqt_reason reason)
 {
-	return c->stream[CLIENT].flags & STREAM_DISCONNECT ? MQT_REASON_CLIENT_DISCONNECT : reason;
+	if (c->stream[CLIENT].flags & STREAM_DISCONNECT)
+		return MQT_REASON_CLIENT_DISCONNECT;
+	if (c->stream[CLIENT].flags & STREAM_CLOSES)
+		return MQT_REASON_CLIENT_CLOSED;
+	return c->stream[BROKER].flags & STREAM_CLOSES ? MQT_REASON_BROKER_CLOSED : reason;
 }
 
-/* The channel is over; the flow goes on. */
-static void
-half_closed(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
-		MQT_REQUIRES(mqt_role_worker)
+static bool
+fin_is_acknowledged(const struct conn *c, enum side side)
 {
-	if (!channel_down(cs, c, reason)) {
+	const struct stream *s = &c->stream[side];
+
+	return s->flags & STREAM_FIN && mqt_seq_cmp(c->stream[opposite(side)].ack, s->next) >= 0;
+}
+
+/* Once a FIN is acknowledged the channel is over; the flow goes on. */
+static void
+half_closed(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)
+{
+	if (c->state != MQT_CONN_CONNECTED ||
+			!(fin_is_acknowledged(c, CLIENT) || fin_is_acknowledged(c, BROKER)))
+		return;
+	if (!channel_down(cs, c, end_reason(c, MQT_REASON_CLIENT_CLOSED))) {
 		close_wire(cs, c, CLOSE_RESET);
 		return;
 	}
@@ -298,27 +317,62 @@ half_closed(struct mqt_conns *cs, struct conn *c, enum mqt_reason reason)
 }
 
 void
+tcp_abort(struct mqt_conns *cs, struct conn *c, enum mqt_worker_counter why)
+{
+	count(cs, why);
+	channel_down(cs, c, end_reason(c, MQT_REASON_CLIENT_CLOSED));
+	close_wire(cs, c, CLOSE_RESET);
+}
+
+/* A FIN has left on a flow that is CONNECTED. */
+static void
+closes(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_role_worker)
+{
+	struct stream *s = &c->stream[side];
+
+	if (!((s->flags | c->stream[opposite(side)].flags) & STREAM_CLOSES)) {
+		s->flags |= STREAM_CLOSES;
+		c->tries = 0;
+		conn_arm(cs, c, FIN_NS);
+	}
+	if (mqt_seq_cmp(s->end, s->next) > 0)
+		tcp_abort(cs, c, MQT_W_BEHIND_FIN);
+	else
+		half_closed(cs, c);
+}
+
+/* Whether a segment has bytes, or another FIN, where its sender's FIN stands or behind it. */
+static bool
+is_behind_fin(const struct conn *c, enum side side, const struct mqt_pkt *v)
+{
+	const struct stream *s = &c->stream[side];
+
+	return s->flags & STREAM_FIN &&
+			(c->state == MQT_CONN_CONNECTED || c->state == MQT_CONN_CLOSING) &&
+			(v->payload_len > 0 || v->tcp_flags & MQT_TCP_FIN) &&
+			mqt_seq_cmp(v->seq + v->payload_len, s->next - 1) > 0;
+}
+
+void
 tcp_fin(struct mqt_conns *cs, struct conn *c, enum side side)
 {
 	struct stream *s = &c->stream[side];
-	enum mqt_reason reason = end_reason(
-			c, side == CLIENT ? MQT_REASON_CLIENT_CLOSED : MQT_REASON_BROKER_CLOSED);
 
 	s->flags |= STREAM_FIN;
 	if (c->state == MQT_CONN_OPENING && side == CLIENT) {
 		/* the newcomer is dead, and its CONNACK must not be released any more (I4) */
-		channel_down(cs, c, reason);
+		channel_down(cs, c, end_reason(c, MQT_REASON_CLIENT_CLOSED));
 		close_wire(cs, c, CLOSE_RESET);
 		return;
 	}
 	if (c->state == MQT_CONN_CONNECTED)
-		half_closed(cs, c, reason);
+		closes(cs, c, side);
 }
 
 void
 tcp_client_closed(struct mqt_conns *cs, struct conn *c)
 {
-	half_closed(cs, c, end_reason(c, MQT_REASON_CLIENT_CLOSED));
+	closes(cs, c, CLIENT);
 }
 
 void
@@ -346,12 +400,26 @@ tcp_take_and_forward(struct mqt_conns *cs, struct conn *c, enum side side, struc
 /* --- RST and the end --------------------------------------------------------------------------- */
 
 void
+tcp_reset_by(struct mqt_conns *cs, struct conn *c, enum side side)
+{
+	/* before, nothing of MQTT is known to have come; behind, a FIN has ended the channel */
+	bool may_live = c->state >= MQT_CONN_CONNECTING && c->state <= MQT_CONN_CONNECTED;
+	enum mqt_reason reason = end_reason(
+			c, side == CLIENT ? MQT_REASON_CLIENT_RESET : MQT_REASON_BROKER_RESET);
+
+	if (!channel_down(cs, c, reason))
+		close_wire(cs, c, CLOSE_RESET);
+	else if (may_live)
+		close_reset_by(cs, c, side);
+	else
+		conn_remove(cs, c);
+}
+
+void
 tcp_rst(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m,
 		const struct mqt_pkt *v, uint16_t port)
 {
 	struct stream *s = &c->stream[side], *o = &c->stream[opposite(side)];
-	enum mqt_reason reason = end_reason(
-			c, side == CLIENT ? MQT_REASON_CLIENT_RESET : MQT_REASON_BROKER_RESET);
 
 	conn_forward(cs, c, port, m);
 	if (mqt_seq_cmp(v->seq, o->ack) < 0 || mqt_seq_cmp(v->seq, o->edge) > 0) {
@@ -359,10 +427,7 @@ tcp_rst(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf *m
 		return;
 	}
 	if (mqt_seq_cmp(v->seq, s->end) <= 0) {
-		if (channel_down(cs, c, reason))
-			conn_remove(cs, c);
-		else
-			close_wire(cs, c, CLOSE_RESET);
+		tcp_reset_by(cs, c, side);
 		return;
 	}
 	if (c->state < MQT_CONN_CONNECTED)
@@ -379,12 +444,13 @@ tcp_maybe_done(struct mqt_conns *cs, struct conn *c)
 {
 	const struct stream *a = &c->stream[CLIENT], *b = &c->stream[BROKER];
 
+	half_closed(cs, c);
 	if (!(a->flags & b->flags & STREAM_FIN) || c->flags & CONN_INJECTED ||
 			c->state == MQT_CONN_RELEASING)
 		return;
-	if (mqt_seq_cmp(a->ack, b->next) < 0 || mqt_seq_cmp(b->ack, a->next) < 0)
+	if (!fin_is_acknowledged(c, CLIENT) || !fin_is_acknowledged(c, BROKER))
 		return;
-	/* a channel is down since the first FIN */
+	/* a channel is down since the first acknowledgement */
 	conn_remove(cs, c);
 }
 
@@ -421,12 +487,17 @@ tcp_input(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 		rte_pktmbuf_free(p->m);
 		return;
 	}
+	if (unlikely(is_behind_fin(c, side, v))) {
+		tcp_abort(cs, c, MQT_W_BEHIND_FIN);
+		rte_pktmbuf_free(p->m);
+		return;
+	}
 	if (unlikely(v->tcp_flags & MQT_TCP_URG))
 		tcp_urgent(cs, &c->stream[side]);
 	if (v->payload_len > 0 || v->tcp_flags & MQT_TCP_FIN)
 		reorder_input(cs, c, side, p->m, v, p->port);
 	else
 		conn_forward(cs, c, p->port, p->m);
-	if (unlikely(c->stream[CLIENT].flags & c->stream[BROKER].flags & STREAM_FIN))
+	if (unlikely((c->stream[CLIENT].flags | c->stream[BROKER].flags) & STREAM_FIN))
 		tcp_maybe_done(cs, c);
 }

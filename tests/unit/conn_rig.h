@@ -378,6 +378,17 @@ send_next(struct flow *f, int side, unsigned flags, const void *payload, size_t 
 #define SYN_ACK (MQT_TCP_SYN | MQT_TCP_ACK)
 #define RST_ACK (MQT_TCP_RST | MQT_TCP_ACK)
 
+/* Closes, and the other side acknowledges it. */
+static inline void
+send_fin(struct flow *f, int side)
+{
+	send_next(f, side, FIN_ACK, NULL, 0);
+	send_next(f, !side, ACK, NULL, 0);
+}
+
+/* How long an end that has been reset is reset again while it is silent, and more. */
+#define RESET_TIME (7 * SEC)
+
 /* The k-th segment that left at a port, from the n kept; NULL: there is none. */
 static inline const struct out *
 sent(uint16_t port, unsigned k)

@@ -511,7 +511,7 @@ test_anomaly_of_a_channel_that_is_down_is_only_counted(void)
 
 	world_begin();
 	connected(&f, "c");
-	send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+	send_fin(&f, CLIENT);
 	CHECK_DOWN(&f, MQT_REASON_CLIENT_CLOSED);
 	send_next(&f, BROKER, ACK, "\xc0\x00", 2);
 	CHECK_EQ(COUNT(ANOMALY_FROM_BROKER), 1);

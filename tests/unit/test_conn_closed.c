@@ -130,7 +130,7 @@ bring_to_end(struct flow *f, enum end end)
 	switch (end) {
 	case END_CLIENT_FIN:
 	case END_BROKER_FIN:
-		send_next(f, end == END_BROKER_FIN ? BROKER : CLIENT, FIN_ACK, NULL, 0);
+		send_fin(f, end == END_BROKER_FIN ? BROKER : CLIENT);
 		break;
 	case END_CLIENT_RST:
 	case END_BROKER_RST:
@@ -202,7 +202,7 @@ test_session_is_not_followed_past_its_handover(void)
 	world_begin();
 	lasting(&f, 4);
 	subscribe(&f, 1, "s");
-	send_next(&f, BROKER, FIN_ACK, NULL, 0);
+	send_fin(&f, BROKER);
 	msg = next_message();
 	CHECK_EQ(msg.type, MQT_MSG_CLOSED);
 	message_drop(&msg);
@@ -241,7 +241,7 @@ test_disconnect_of_the_broker_overrides_nothing(void)
 	world_begin();
 	lasting(&f, 5);
 	send_next(&f, BROKER, ACK, "\xe0\x07\x00\x05\x11\x00\x00\x00\x00", 9);
-	send_next(&f, BROKER, FIN_ACK, NULL, 0);
+	send_fin(&f, BROKER);
 	msg = next_message();
 	CHECK_EQ(msg.type, MQT_MSG_CLOSED);
 	CHECK_EQ(msg.reason, MQT_REASON_BROKER_CLOSED);
@@ -264,7 +264,10 @@ test_release_without_info_gives_the_slot_back(void)
 		check_row = closing ? "before the flow is gone" : "after";
 		world_begin();
 		lasting(&f, 5);
-		send_next(&f, CLIENT, closing ? FIN_ACK : RST_ACK, NULL, 0);
+		if (closing)
+			send_fin(&f, CLIENT);
+		else
+			send_next(&f, CLIENT, RST_ACK, NULL, 0);
 		msg = next_message();
 		CHECK_EQ(msg.type, MQT_MSG_CLOSED);
 		message_drop(&msg);
@@ -277,7 +280,7 @@ test_release_without_info_gives_the_slot_back(void)
 			send_next(&f, BROKER, FIN_ACK, NULL, 0);
 			send_next(&f, CLIENT, ACK, NULL, 0);
 		}
-		advance(2 * SEC);
+		advance(RESET_TIME + 2 * SEC);
 		CHECK_EQ(in_state(MQT_CONN_FREE), 64);
 		world_end();
 	}

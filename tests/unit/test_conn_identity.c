@@ -406,7 +406,7 @@ test_urgent_data_of_a_tracked_client_ends_following_only(void)
 	send_next(&f, CLIENT, ACK | MQT_TCP_URG, "\xc0\x00", 2);
 	CHECK_EQ(COUNT(ANOMALY_URGENT), 1);
 	CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
-	send_next(&f, CLIENT, FIN_ACK, NULL, 0);
+	send_fin(&f, CLIENT);
 	CHECK_DOWN(&f, MQT_REASON_CLIENT_CLOSED);
 	release(&f);
 	world_end();

@@ -92,6 +92,7 @@ test_slots_rest_after_release_and_are_reused_in_turn(void)
 		CHECK_DOWN(&f[k], MQT_REASON_CLIENT_RESET);
 		if (k != 2)
 			release(&f[k]);
+		send_next(&f[k], BROKER, RST_ACK, NULL, 0); /* gone at once */
 	}
 	advance(500 * MS);
 	g = flow_new();
@@ -145,7 +146,7 @@ test_refuse_that_crosses_down_is_the_release(void)
 	out_clear();
 	tell(&f, MQT_MSG_REFUSE, MQT_REASON_SUPERSEDED);
 	CHECK_EQ(w.n_out, 0);
-	advance(2 * SEC);
+	advance(RESET_TIME + 2 * SEC);
 	CHECK_EQ(in_state(MQT_CONN_FREE), 64);
 	world_end();
 }

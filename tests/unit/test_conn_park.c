@@ -44,6 +44,8 @@ test_what_follows_connack_is_parked_in_order(void)
 	CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
 	CHECK_EQ(slot_counter(&f, MQT_SEND_MSG), 2);
 	send_at(&f, BROKER, FIN_ACK, s + 2 * (uint32_t)len, f.seq[CLIENT], NULL, 0);
+	f.seq[BROKER] = s + 2 * (uint32_t)len + 1;
+	send_next(&f, CLIENT, ACK, NULL, 0);
 	CHECK_DOWN(&f, MQT_REASON_BROKER_CLOSED);
 	release(&f);
 	world_end();

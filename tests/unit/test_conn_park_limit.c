@@ -115,6 +115,8 @@ test_dropped_bytes_change_nothing_after_grant(void)
 	CHECK_EQ(n_sent(0), 1);
 	CHECK_NO_MESSAGE();
 	send_at(&f, BROKER, FIN_ACK, s + 8, f.seq[CLIENT], NULL, 0);
+	f.seq[BROKER] = s + 9;
+	send_next(&f, CLIENT, ACK, NULL, 0);
 	CHECK_DOWN(&f, MQT_REASON_BROKER_CLOSED);
 	release(&f);
 	world_end();

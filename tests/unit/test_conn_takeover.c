@@ -168,7 +168,7 @@ test_takeover_of_what_cannot_be_taken_over_fails(void)
 	CHECK_EQ(COUNT(STEPDOWN_NOPROC), 2);
 	/* ended by itself, its CLOSED came first */
 	lasting(&g, 5);
-	send_next(&g, CLIENT, FIN_ACK, NULL, 0);
+	send_fin(&g, CLIENT);
 	msg = next_message();
 	CHECK_EQ(msg.type, MQT_MSG_CLOSED);
 	message_drop(&msg);

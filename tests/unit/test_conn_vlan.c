@@ -44,6 +44,7 @@ test_a_flow_on_a_vlan_is_forgotten_at_its_end(void)
 		send_next(&f, CLIENT, RST_ACK, NULL, 0);
 		CHECK_DOWN(&f, MQT_REASON_CLIENT_RESET);
 		release(&f);
+		advance(RESET_TIME);
 		CHECK_EQ(COUNT(MIDSTREAM), 0);
 		send_next(&f, CLIENT, ACK, "x", 1);
 		CHECK_EQ(COUNT(MIDSTREAM), 1);
