@@ -372,6 +372,9 @@ close_reset_by(struct mqt_conns *cs, struct conn *c, enum side side)
 {
 	c->stream[CLIENT].injected = c->stream[BROKER].injected = INJECT_RST;
 	begin(cs, c, done_flag[side]);
+	/* the receiver has had two resets: when it is silent now it is gone, and so is the slot, for
+	 * many may end at once */
+	c->tries = CLOSE_TRIES;
 }
 
 void

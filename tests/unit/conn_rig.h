@@ -386,7 +386,7 @@ send_fin(struct flow *f, int side)
 	send_next(f, !side, ACK, NULL, 0);
 }
 
-/* How long an end that has been reset is reset again while it is silent, and more. */
+/* How long a flow that an RST has ended stays at most, where nothing more is heard of it. */
 #define RESET_TIME (7 * SEC)
 
 /* The k-th segment that left at a port, from the n kept; NULL: there is none. */
