@@ -23,11 +23,13 @@
  */
 #include "mqtrack/worker.h"
 
+#include "mqtrack/session.h"
 #include "reassembly.h"
 #include "rss.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <rte_errno.h>
@@ -469,11 +471,28 @@ ring_create(const char *name, int socket_id)
 	return ring;
 }
 
+/* What the control lcore has given back, or handed over, and the worker did not live to read. */
+static void
+drop_unread(struct mqt_mailbox *mailbox) MQT_REQUIRES(mqt_role_worker)
+{
+	struct mqt_msg msg;
+
+	while (mqt_mailbox_poll_worker(mailbox, &msg, 1) == 1) {
+		if (msg.type == MQT_MSG_REFUSE || msg.type == MQT_MSG_RELEASE)
+			free(msg.info);
+		else if (msg.type == MQT_MSG_GRANT)
+			mqt_session_destroy(msg.session);
+	}
+}
+
 static void
 worker_destroy(struct mqt_worker *w)
 {
 	if (!w)
 		return;
+	mqt_role_worker_assert(); /* it has stopped */
+	if (w->mailbox)
+		drop_unread(w->mailbox);
 	for (unsigned i = 0; i < MQT_MAX_WORKERS; i++)
 		ring_destroy(w->from[i]);
 	reassembly_destroy(w->reassembly);
