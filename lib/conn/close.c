@@ -17,7 +17,8 @@
  * Life-cycle: tries at 200 ms, doubling. A DISCONNECT that is not acknowledged is repeated, and
  * becomes RST when the tries are used up. The flow is removed when both ends are known to be done
  * (they acknowledged our FIN and sent theirs, or sent RST), or after the last try once neither has
- * said anything for a whole interval.
+ * said anything for a whole interval. A flow that an RST has ended begins at its last try, for its
+ * receiver has had two resets at once.
  *
  * Synchronisation: the worker's own.
  * Sources: RFC 9293 §3.10.7, RFC 5961 §3.2, RFC 7323 §3.2, MQTT 5.0 §3.14.4; DESIGN.md R14-R16.
