@@ -3,16 +3,14 @@
 #include "mqtrack/conn.h"
 #include "mqtrack/info.h"
 #include "mqtrack/mqtt.h"
+#include "packets.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include <rte_errno.h>
-#include <rte_ether.h>
 #include <rte_hash.h>
-#include <rte_ip.h>
 #include <rte_mbuf.h>
-#include <rte_tcp.h>
 
 /*
  * The established path of one worker without a port: from a burst of packets in memory to a tx
@@ -31,23 +29,15 @@
 #define N_PORTION    512u
 #define BURST        64u
 #define POOL         4095u
-#define BROKER_IP    RTE_IPV4(10, 255, 0, 1)
-#define BROKER_PORT  1883
-#define WINDOW_SIZE  65535
+#define DATA         (MQT_TCP_ACK | MQT_TCP_PSH)
 #define TOPIC        "devices/12345678"
 #define PAYLOAD      "{\"t\":21.5,\"h\":40}"
-
-struct flow {
-	uint32_t client_ip;
-	uint16_t client_port;
-	uint32_t client_seq, broker_seq;
-};
 
 struct rig {
 	uint32_t n;
 	uint32_t *order;
-	struct flow *flows;      /* as the connections are followed */
-	struct flow *base_flows; /* what the baseline gets, which follows nothing */
+	struct bench_flow *flows;      /* as the connections are followed */
+	struct bench_flow *base_flows; /* what the baseline gets, which follows nothing */
 	struct mqt_config config;
 	struct mqt_hash_key key;
 	struct mqt_worker_counters counters;
@@ -66,112 +56,7 @@ struct rig {
 	struct rte_mbuf *portion[N_PORTION];
 };
 
-/* --- packets ---------------------------------------------------------------------------------------- */
-
-static uint16_t
-tx_free(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
-{
-	struct rig *r = arg;
-
-	r->n_sent += n;
-	rte_pktmbuf_free_bulk(m, n);
-	return n;
-}
-
-static struct mqt_endpoint
-endpoint(uint32_t ip, uint16_t port)
-{
-	struct mqt_endpoint ep = { .port = port, .version = 4 };
-	uint32_t be = rte_cpu_to_be_32(ip);
-
-	memcpy(ep.ip, &be, sizeof(be));
-	return ep;
-}
-
-/* A whole segment with right checksums, for the handshake. */
-static struct rte_mbuf *
-segment(struct rig *r, const struct flow *f, bool from_client, uint8_t flags, const void *payload,
-		size_t len)
-{
-	struct mqt_endpoint client = endpoint(f->client_ip, f->client_port);
-	struct mqt_endpoint broker = endpoint(BROKER_IP, BROKER_PORT);
-	struct mqt_segment seg = {
-		.l2 = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00 },
-		.l2_len = RTE_ETHER_HDR_LEN,
-		.tcp_flags = flags,
-		.window = WINDOW_SIZE,
-		.src = from_client ? client : broker,
-		.dst = from_client ? broker : client,
-		.seq = from_client ? f->client_seq : f->broker_seq,
-		.ack = !(flags & MQT_TCP_ACK) ? 0
-				: from_client ? f->broker_seq
-					      : f->client_seq,
-		.payload = payload,
-		.payload_len = (uint16_t)len,
-	};
-
-	return mqt_segment_build(r->pool, &seg);
-}
-
-/* The same without checksums, as a port hands over what it has verified. Fast. */
-static void
-write_segment(struct rte_mbuf *m, const struct flow *f, bool from_client, const uint8_t *payload,
-		uint16_t len)
-{
-	struct rte_ether_hdr *eth;
-	struct rte_ipv4_hdr *ip;
-	struct rte_tcp_hdr *tcp;
-	uint32_t client = rte_cpu_to_be_32(f->client_ip), broker = rte_cpu_to_be_32(BROKER_IP);
-	uint16_t cport = rte_cpu_to_be_16(f->client_port), bport = rte_cpu_to_be_16(BROKER_PORT);
-
-	eth = (struct rte_ether_hdr *)rte_pktmbuf_append(
-			m, (uint16_t)(sizeof(*eth) + sizeof(*ip) + sizeof(*tcp) + len));
-	ip = (struct rte_ipv4_hdr *)(eth + 1);
-	tcp = (struct rte_tcp_hdr *)(ip + 1);
-	memset(eth, 2, 2 * sizeof(eth->src_addr));
-	eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-	*ip = (struct rte_ipv4_hdr){
-		.version_ihl = RTE_IPV4_VHL_DEF,
-		.total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + sizeof(*tcp) + len)),
-		.fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG),
-		.time_to_live = 64,
-		.next_proto_id = IPPROTO_TCP,
-		.src_addr = from_client ? client : broker,
-		.dst_addr = from_client ? broker : client,
-	};
-	*tcp = (struct rte_tcp_hdr){
-		.src_port = from_client ? cport : bport,
-		.dst_port = from_client ? bport : cport,
-		.sent_seq = rte_cpu_to_be_32(from_client ? f->client_seq : f->broker_seq),
-		.recv_ack = rte_cpu_to_be_32(from_client ? f->broker_seq : f->client_seq),
-		.data_off = sizeof(*tcp) / 4 << 4,
-		.tcp_flags = RTE_TCP_ACK_FLAG | (len ? RTE_TCP_PSH_FLAG : 0),
-		.rx_win = rte_cpu_to_be_16(WINDOW_SIZE),
-	};
-	if (len)
-		memcpy(tcp + 1, payload, len);
-	m->ol_flags = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
-}
-
 /* --- the worker's part -------------------------------------------------------------------------------- */
-
-/* As lib/worker does it. */
-static bool
-inspect(const struct rig *r, struct rte_mbuf *m, uint16_t port, struct mqt_packet *pkt)
-{
-	pkt->m = m;
-	pkt->port = port;
-	if (mqt_pkt_parse(m, &pkt->view) != MQT_PKT_TCP)
-		return false;
-	if (!mqt_config_has_port(&r->config, pkt->view.dst_port) &&
-			!mqt_config_has_port(&r->config, pkt->view.src_port))
-		return false;
-	if (!mqt_pkt_ip_checksum_ok(m, &pkt->view))
-		return false;
-	pkt->src_low = (uint8_t)mqt_flow_key_of(m, &pkt->view, &pkt->key);
-	pkt->hash = mqt_hash_flow(&r->key, &pkt->key, MQT_FLOW_KEY_V4_LEN);
-	return true;
-}
 
 static unsigned
 inspect_burst(const struct rig *r, struct rte_mbuf **m, unsigned n, uint16_t port,
@@ -180,7 +65,7 @@ inspect_burst(const struct rig *r, struct rte_mbuf **m, unsigned n, uint16_t por
 	unsigned k = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		k += inspect(r, m[i], port, &pkts[k]);
+		k += bench_inspect(&r->config, &r->key, m[i], port, &pkts[k]);
 	return k;
 }
 
@@ -233,7 +118,7 @@ send_one(struct rig *r, struct rte_mbuf *m, uint16_t port)
 	struct mqt_packet pkt;
 
 	mqt_role_worker_assert();
-	if (!m || !inspect(r, m, port, &pkt))
+	if (!m || !bench_inspect(&r->config, &r->key, m, port, &pkt))
 		return -1;
 	mqt_conns_input(r->conns, &pkt, 1);
 	flush(r);
@@ -266,7 +151,7 @@ grant(struct rig *r)
 static int
 connect_one(struct rig *r, uint32_t i)
 {
-	struct flow *f = &r->flows[i];
+	struct bench_flow *f = &r->flows[i];
 	uint8_t connect[128], connack[8], id[16];
 	struct mqt_mqtt_connect c = {
 		.version = 4,
@@ -275,47 +160,37 @@ connect_one(struct rig *r, uint32_t i)
 		.clientid = { id, (uint32_t)snprintf((char *)id, sizeof(id), "dev%08u", i) },
 	};
 	struct mqt_mqtt_connack ack = { 0 };
-	size_t connect_len = mqt_mqtt_connect_encode(connect, sizeof(connect), &c);
-	size_t connack_len = mqt_mqtt_connack_encode(connack, sizeof(connack), 4, &ack);
+	uint16_t connect_len = (uint16_t)mqt_mqtt_connect_encode(connect, sizeof(connect), &c);
+	uint16_t connack_len = (uint16_t)mqt_mqtt_connack_encode(connack, sizeof(connack), 4, &ack);
 	int rc;
 
-	*f = (struct flow){
-		.client_ip = RTE_IPV4(10, 0, 0, 1) + i / 50000,
-		.client_port = (uint16_t)(10000 + i % 50000),
-		.client_seq = i * 2654435761u,
-		.broker_seq = i * 40503u,
-	};
-	rc = send_one(r, segment(r, f, true, MQT_TCP_SYN, NULL, 0), 0);
-	f->client_seq++;
-	rc |= send_one(r, segment(r, f, false, MQT_TCP_SYN | MQT_TCP_ACK, NULL, 0), 1);
-	f->broker_seq++;
-	rc |= send_one(r, segment(r, f, true, MQT_TCP_ACK, NULL, 0), 0);
-	rc |= send_one(r, segment(r, f, true, MQT_TCP_ACK | MQT_TCP_PSH, connect, connect_len), 0);
-	f->client_seq += (uint32_t)connect_len;
-	rc |= send_one(r, segment(r, f, false, MQT_TCP_ACK | MQT_TCP_PSH, connack, connack_len), 1);
-	f->broker_seq += (uint32_t)connack_len;
+	*f = bench_flow_of(i);
+	rc = send_one(r, bench_segment(r->pool, f, true, MQT_TCP_SYN, NULL, 0), 0);
+	rc |= send_one(r, bench_segment(r->pool, f, false, MQT_TCP_SYN | MQT_TCP_ACK, NULL, 0), 1);
+	rc |= send_one(r, bench_segment(r->pool, f, true, MQT_TCP_ACK, NULL, 0), 0);
+	rc |= send_one(r, bench_segment(r->pool, f, true, DATA, connect, connect_len), 0);
+	rc |= send_one(r, bench_segment(r->pool, f, false, DATA, connack, connack_len), 1);
 	if (rc || grant(r) != 1)
 		return -1;
-	return send_one(r, segment(r, f, true, MQT_TCP_ACK, NULL, 0), 0);
+	return send_one(r, bench_segment(r->pool, f, true, MQT_TCP_ACK, NULL, 0), 0);
 }
 
 /* --- a run -------------------------------------------------------------------------------------------- */
 
 /* Half a portion of publishes, then the acknowledgements of the same connections. */
 static int
-write_portion(struct rig *r, struct flow *flows)
+write_portion(struct rig *r, struct bench_flow *flows)
 {
 	const unsigned half = N_PORTION / 2;
 
 	if (rte_pktmbuf_alloc_bulk(r->pool, r->portion, N_PORTION) != 0)
 		return -1;
 	for (unsigned i = 0; i < half; i++) {
-		struct flow *f = &flows[r->order[r->cursor]];
+		struct bench_flow *f = &flows[r->order[r->cursor]];
 
 		r->cursor = r->cursor + 1 < r->n ? r->cursor + 1 : 0;
-		write_segment(r->portion[i], f, true, r->publish, r->publish_len);
-		f->client_seq += r->publish_len;
-		write_segment(r->portion[half + i], f, false, NULL, 0);
+		bench_write(r->portion[i], f, true, DATA, r->publish, r->publish_len);
+		bench_write(r->portion[half + i], f, false, MQT_TCP_ACK, NULL, 0);
 	}
 	return 0;
 }
@@ -376,10 +251,11 @@ table_init(struct rig *r)
 
 	r->table = rte_hash_create(&hp);
 	for (uint32_t i = 0; r->table && i < r->n; i++) {
-		struct rte_mbuf *m = segment(r, &r->flows[i], true, MQT_TCP_ACK, NULL, 0);
+		struct rte_mbuf *m =
+				bench_segment(r->pool, &r->flows[i], true, MQT_TCP_ACK, NULL, 0);
 		struct mqt_packet pkt;
 
-		if (!m || !inspect(r, m, 0, &pkt) ||
+		if (!m || !bench_inspect(&r->config, &r->key, m, 0, &pkt) ||
 				rte_hash_add_key_with_hash_data(r->table, &pkt.key,
 						(hash_sig_t)pkt.hash, &r->flows[i]) != 0)
 			return -1;
@@ -404,8 +280,8 @@ rig_init(struct rig *r)
 
 	mqt_config_init(&r->config);
 	r->config.limits.max_clients = r->n;
-	r->tx.burst = tx_free;
-	r->tx.arg = r;
+	r->tx.burst = bench_tx_free;
+	r->tx.arg = &r->n_sent;
 	r->tx.counters = r->counters.v;
 	r->order = bench_order(r->n);
 	r->flows = calloc(r->n, sizeof(*r->flows));
