@@ -70,6 +70,7 @@ uint32_t *bench_order(uint32_t n);
 
 /* --- the subcommands: 0, or 1 with the reason said on stderr ----------------------------------- */
 
+int bench_codec(const struct bench_args *args, struct bench_report *report);
 int bench_maps(const struct bench_args *args, struct bench_report *report);
 int bench_cm(const struct bench_args *args, struct bench_report *report);
 int bench_datapath(const struct bench_args *args, struct bench_report *report);

@@ -16,6 +16,10 @@ static const struct command {
 	const char *help;
 	int (*run)(const struct bench_args *args, struct bench_report *report);
 } commands[] = {
+	{ "codec",
+			"the MQTT cursors and parsers, SIZE KiB of streams; baseline: reading the "
+			"same bytes",
+			bench_codec },
 	{ "maps", "the three maps, SIZE channels; baseline: a bare rte_hash of the same keys",
 			bench_maps },
 	{ "cm", "the channel manager, SIZE clients, fake owners in the same thread", bench_cm },
@@ -30,14 +34,25 @@ static const struct command {
 static void
 usage(FILE *out)
 {
-	fprintf(out, "usage: mqtrack-bench COMMAND [--runs N] [--size N] [--json]\n\ncommands:\n");
+	fprintf(out,
+			"usage: mqtrack-bench COMMAND [--runs N] [--size N] [--json]\n"
+			"       mqtrack-bench --list\n"
+			"\ncommands:\n");
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
 	fprintf(out,
 			"\noptions:\n"
 			"  --runs N  times that everything is measured (5)\n"
 			"  --size N  number of channels, clients, connections\n"
-			"  --json    print a JSON array instead of a table\n");
+			"  --json    print a JSON array instead of a table\n"
+			"  --list    print the names of the commands, one a line\n");
+}
+
+static void
+list(void)
+{
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		puts(commands[i].name);
 }
 
 /* @return whether @p text is a number in [1, max]. */
@@ -52,7 +67,7 @@ parse_number(const char *text, uint64_t max, uint64_t *out)
 			*out <= max;
 }
 
-/* @return 0; 1: help was asked for; -1: wrong usage, said on stderr. */
+/* @return 0; 'h', 'l': help, the list was asked for; -1: wrong usage, said on stderr. */
 static int
 parse_args(int argc, char **argv, struct bench_args *args)
 {
@@ -60,6 +75,7 @@ parse_args(int argc, char **argv, struct bench_args *args)
 		{ "runs", required_argument, NULL, 'r' },
 		{ "size", required_argument, NULL, 's' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "list", no_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -73,8 +89,8 @@ parse_args(int argc, char **argv, struct bench_args *args)
 			args->size = n;
 		} else if (opt == 'j') {
 			args->json = true;
-		} else if (opt == 'h') {
-			return 1;
+		} else if (opt == 'h' || opt == 'l') {
+			return opt;
 		} else {
 			if (opt == 'r' || opt == 's')
 				fprintf(stderr, "mqtrack-bench: bad number: %s\n", optarg);
@@ -114,8 +130,12 @@ main(int argc, char **argv)
 	int rc;
 
 	rc = parse_args(argc, argv, &args);
-	if (rc > 0) {
+	if (rc == 'h') {
 		usage(stdout);
+		return 0;
+	}
+	if (rc == 'l') {
+		list();
 		return 0;
 	}
 	cmd = rc == 0 && optind + 1 == argc ? find_command(argv[optind]) : NULL;
