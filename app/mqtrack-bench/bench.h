@@ -74,5 +74,6 @@ int bench_codec(const struct bench_args *args, struct bench_report *report);
 int bench_maps(const struct bench_args *args, struct bench_report *report);
 int bench_cm(const struct bench_args *args, struct bench_report *report);
 int bench_datapath(const struct bench_args *args, struct bench_report *report);
+int bench_lives(const struct bench_args *args, struct bench_report *report);
 
 #endif

@@ -27,6 +27,8 @@ static const struct command {
 			"packets of SIZE established connections; baseline: view and rte_hash "
 			"look-up alone",
 			bench_datapath },
+	{ "lives", "whole connections, SIZE of them a run: one worker, the control lcore",
+			bench_lives },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
