@@ -59,8 +59,18 @@ uint64_t bench_now_ns(void);
 /** "maps.lookup" and 1000000 make "maps.lookup.1M". @return buf. */
 char *bench_name(char *buf, size_t cap, const char *what, uint64_t size);
 
-/** Starts EAL without huge pages and ports, on the CPU that this thread runs on. @return 0, -1. */
+/**
+ * Starts EAL without devices, on the CPU that this thread runs on. Its memory is in huge pages where
+ * enough of them are free; which it is is said on stderr, and how to get them where that matters.
+ * @return 0, or -1.
+ */
 int bench_eal_init(uint64_t mem_mib);
+
+/** The same with up to @p n_lcores, each on a CPU of its own; as many as there are CPUs. */
+int bench_eal_init_lcores(uint64_t mem_mib, unsigned n_lcores);
+
+/** Huge pages that are free, MiB. */
+uint64_t bench_huge_pages_mib(void);
 
 /** Next of a fast random sequence. */
 uint64_t bench_random(uint64_t *state);

@@ -1,366 +1,366 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "bench.h"
-#include "mqtrack/conn.h"
-#include "mqtrack/info.h"
 #include "mqtrack/mqtt.h"
-#include "packets.h"
+#include "wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include <rte_errno.h>
-#include <rte_hash.h>
-#include <rte_mbuf.h>
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_prefetch.h>
 
 /*
- * The established path of one worker without a port: from a burst of packets in memory to a tx
- * burst that frees them.
+ * The established path: from the rx burst of a worker to its tx burst, by lib/worker as it runs in
+ * production, between two ports that are rings in memory. What a NIC's driver would add is not in
+ * it; nor is the freeing of packets, which their drivers do.
  *
- * Connections are made by the real handshake, with a CONNACK that this file grants. Then, for one
- * connection after the other in a random order, the client publishes (QoS 0, one segment) and the
- * broker acknowledges: two packets. Sequence numbers advance, so each publish is new to the
- * cursors; each is looked at to its end. Packets are written in portions of N_PORTION before the
- * clock starts, so that what is timed is the worker's part: view, key, hash, look-up, judgement,
- * tx. The baseline gets the same packets and does view, key, hash, look-up in bulk, tx.
+ * Packets of one connection after the other, in a random order, both ways in turn. Sequence numbers
+ * advance, so that each packet is new to the cursors and is looked at to its end. They are written
+ * in portions, before the clock starts; what is timed is the worker's turns.
+ *
+ * Two baselines get the same packets on the same ports. One passes them from rx to tx burst without
+ * a look. The other prefetches and views them as the worker does, makes key and hash, and looks
+ * them up in bulk in a rte_hash of the same flows.
+ *
+ * Several workers: each on an lcore of its own with connections of its own; each writes and times
+ * its own portions, all at the same time, and their rates are added up.
  */
 
-#define DEFAULT_SIZE 10000u
-#define PACKETS      2000000u /* a run */
-#define N_PORTION    512u
-#define BURST        64u
-#define POOL         4095u
-#define DATA         (MQT_TCP_ACK | MQT_TCP_PSH)
-#define TOPIC        "devices/12345678"
-#define PAYLOAD      "{\"t\":21.5,\"h\":40}"
+#define PACKETS    2000000u /* a run and lane */
+#define TOPIC      "devices/12345678"
+#define PAYLOAD    "{\"t\":21.5,\"h\":40}"
+#define HEADERS    54u /* Ethernet, IPv4, TCP */
+#define MAX_FRAME  512u
+#define DATA       (MQT_TCP_ACK | MQT_TCP_PSH)
+#define HUGE_FLOWS 8000000u
 
-struct rig {
-	uint32_t n;
-	uint32_t *order;
-	struct bench_flow *flows;      /* as the connections are followed */
-	struct bench_flow *base_flows; /* what the baseline gets, which follows nothing */
-	struct mqt_config config;
-	struct mqt_hash_key key;
-	struct mqt_worker_counters counters;
-	struct rte_mempool *pool;
-	struct mqt_mailbox *mailbox;
-	struct mqt_tx tx;
-	struct mqt_conns *conns;
-	struct mqt_info **infos; /* of the channels, ours until the end */
-	uint32_t n_infos;
-	struct rte_hash *table; /* the baseline's */
-	uint8_t publish[128];
-	uint16_t publish_len;
-	uint32_t cursor; /* in order[] */
-	uint64_t n_sent;
-	uint64_t n_hits; /* of the baseline */
-	struct rte_mbuf *portion[N_PORTION];
+/* Packets of one kind: what the client sends, what the broker does. */
+struct kind {
+	const char *name;
+	uint16_t len[2];
+	uint8_t payload[2][MAX_FRAME];
+	unsigned publishes; /* of a pair of packets, the client's */
 };
 
-/* --- the worker's part -------------------------------------------------------------------------------- */
+enum way {
+	OURS,
+	VIEW,
+	BARE,
+	N_WAYS
+};
 
-static unsigned
-inspect_burst(const struct rig *r, struct rte_mbuf **m, unsigned n, uint16_t port,
-		struct mqt_packet *pkts)
+static const char *const way_names[N_WAYS] = {
+	[VIEW] = "view, key, hash, rte_hash in bulk",
+	[BARE] = "rx and tx burst alone",
+};
+
+/* A measurement of one lane. */
+struct work {
+	struct wire_lane *lane;
+	const struct kind *kind;
+	enum way way;
+	uint64_t n, ns, cycles, n_hits;
+	bool failed;
+};
+
+/* --- kinds --------------------------------------------------------------------------------------- */
+
+/* A PUBLISH (QoS 0) that fills a frame; 0: with a payload as a sensor has it. */
+static uint16_t
+publish(uint8_t *buf, unsigned frame_len)
 {
+	static const uint8_t zeros[MAX_FRAME];
+	const struct mqt_bytes topic = { (const uint8_t *)TOPIC, sizeof(TOPIC) - 1 };
+	struct mqt_bytes payload = { (const uint8_t *)PAYLOAD, sizeof(PAYLOAD) - 1 };
+
+	if (frame_len > 0) {
+		unsigned body = frame_len - HEADERS - 2 - (frame_len - HEADERS - 2 > 127);
+
+		payload = (struct mqt_bytes){ zeros, body - 2 - (uint32_t)topic.len };
+	}
+	return (uint16_t)mqt_mqtt_publish_encode(buf, MAX_FRAME, 4, 0, 0, topic, payload);
+}
+
+static void
+kinds_init(struct kind *k)
+{
+	static const uint8_t pingreq[2] = { 0xc0, 0 }, pingresp[2] = { 0xd0, 0 };
+
+	k[0].name = "established"; /* PUBLISH, its segment acknowledged */
+	k[0].len[0] = publish(k[0].payload[0], 0);
+	k[0].publishes = 1;
+	k[1].name = "pingreq";
+	k[1].len[0] = k[1].len[1] = sizeof(pingreq);
+	memcpy(k[1].payload[0], pingreq, sizeof(pingreq));
+	memcpy(k[1].payload[1], pingresp, sizeof(pingresp));
+	k[2].name = "publish128";
+	k[3].name = "publish512";
+	for (unsigned i = 2; i < 4; i++) {
+		unsigned frame = i == 2 ? 128 : 512;
+
+		for (unsigned way = 0; way < 2; way++)
+			k[i].len[way] = publish(k[i].payload[way], frame);
+		k[i].publishes = 1;
+	}
+	k[4].name = "ack";
+}
+
+#define N_KINDS 5
+
+/* --- the three ways -------------------------------------------------------------------------------- */
+
+static void
+ours(const struct wire_lane *lane)
+{
+	mqt_role_worker_assert();
+	for (unsigned i = 0; i < WIRE_PORTION / 2; i += WIRE_BURST)
+		mqt_worker_turn(lane->worker);
+}
+
+/* @return how many were found. */
+static unsigned
+view_burst(const struct wire_lane *lane, struct rte_mbuf **m, unsigned n, uint16_t port)
+{
+	struct mqt_packet pkts[WIRE_BURST];
+	const void *keys[WIRE_BURST];
+	hash_sig_t sigs[WIRE_BURST];
+	void *data[WIRE_BURST];
+	uint64_t hits = 0;
 	unsigned k = 0;
 
-	for (unsigned i = 0; i < n; i++)
-		k += bench_inspect(&r->config, &r->key, m[i], port, &pkts[k]);
-	return k;
-}
-
-static void
-flush(struct rig *r)
-{
-	mqt_role_worker_assert();
-	for (uint16_t port = 0; port < 2; port++)
-		if (r->tx.port[port].n > 0)
-			mqt_tx_flush(&r->tx, port);
-}
-
-static void
-ours_burst(struct rig *r, struct rte_mbuf **m, unsigned n, uint16_t port)
-{
-	struct mqt_packet pkts[BURST];
-
-	mqt_role_worker_assert();
-	mqt_conns_input(r->conns, pkts, inspect_burst(r, m, n, port, pkts));
-	flush(r);
-}
-
-static void
-base_burst(struct rig *r, struct rte_mbuf **m, unsigned n, uint16_t port)
-{
-	struct mqt_packet pkts[BURST];
-	const void *keys[BURST];
-	hash_sig_t sigs[BURST];
-	void *data[BURST];
-	uint64_t hits = 0;
-
-	mqt_role_worker_assert();
-	n = inspect_burst(r, m, n, port, pkts);
+	for (unsigned i = 0; i < n && i < 4; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(m[i], void *));
 	for (unsigned i = 0; i < n; i++) {
-		keys[i] = &pkts[i].key;
-		sigs[i] = (hash_sig_t)pkts[i].hash;
-	}
-	r->n_hits += (uint64_t)rte_hash_lookup_with_hash_bulk_data(
-			r->table, keys, sigs, n, &hits, data);
-	for (unsigned i = 0; i < n; i++)
-		mqt_tx_push(&r->tx, port ^ 1, pkts[i].m, NULL, 0);
-	flush(r);
-}
-
-/* --- connections ------------------------------------------------------------------------------------ */
-
-static int
-send_one(struct rig *r, struct rte_mbuf *m, uint16_t port)
-{
-	struct mqt_packet pkt;
-
-	mqt_role_worker_assert();
-	if (!m || !bench_inspect(&r->config, &r->key, m, port, &pkt))
-		return -1;
-	mqt_conns_input(r->conns, &pkt, 1);
-	flush(r);
-	return 0;
-}
-
-/* Plays the control lcore: grants what is asked for. @return how many. */
-static unsigned
-grant(struct rig *r)
-{
-	struct mqt_msg msg;
-	unsigned n = 0;
-
-	mqt_role_control_assert();
-	mqt_role_worker_assert();
-	while (mqt_mailbox_poll_control(r->mailbox, &msg, 1) == 1) {
-		if (msg.type != MQT_MSG_OPEN)
+		if (i + 4 < n)
+			rte_prefetch0(rte_pktmbuf_mtod(m[i + 4], void *));
+		if (!bench_inspect(&lane->wire->config, &lane->wire->key, m[i], port, &pkts[k]))
 			continue;
-		r->infos[r->n_infos++] = msg.info;
-		msg = (struct mqt_msg){ .type = MQT_MSG_GRANT, .chan = msg.chan };
-		mqt_mailbox_post_worker(r->mailbox, &msg);
-		n++;
+		keys[k] = &pkts[k].key;
+		sigs[k] = (hash_sig_t)pkts[k].hash;
+		k++;
 	}
-	mqt_mailbox_poll_control(r->mailbox, &msg, 0);
-	mqt_conns_poll(r->conns);
-	flush(r);
-	return n;
+	rte_hash_lookup_with_hash_bulk_data(lane->table, keys, sigs, k, &hits, data);
+	return (unsigned)__builtin_popcountll(hits);
 }
 
-static int
-connect_one(struct rig *r, uint32_t i)
+static unsigned
+baseline(const struct wire_lane *lane, bool view)
 {
-	struct bench_flow *f = &r->flows[i];
-	uint8_t connect[128], connack[8], id[16];
-	struct mqt_mqtt_connect c = {
-		.version = 4,
-		.clean_start = true,
-		.keepalive_sec = 60,
-		.clientid = { id, (uint32_t)snprintf((char *)id, sizeof(id), "dev%08u", i) },
-	};
-	struct mqt_mqtt_connack ack = { 0 };
-	uint16_t connect_len = (uint16_t)mqt_mqtt_connect_encode(connect, sizeof(connect), &c);
-	uint16_t connack_len = (uint16_t)mqt_mqtt_connack_encode(connack, sizeof(connack), 4, &ack);
-	int rc;
+	unsigned hits = 0;
 
-	*f = bench_flow_of(i);
-	rc = send_one(r, bench_segment(r->pool, f, true, MQT_TCP_SYN, NULL, 0), 0);
-	rc |= send_one(r, bench_segment(r->pool, f, false, MQT_TCP_SYN | MQT_TCP_ACK, NULL, 0), 1);
-	rc |= send_one(r, bench_segment(r->pool, f, true, MQT_TCP_ACK, NULL, 0), 0);
-	rc |= send_one(r, bench_segment(r->pool, f, true, DATA, connect, connect_len), 0);
-	rc |= send_one(r, bench_segment(r->pool, f, false, DATA, connack, connack_len), 1);
-	if (rc || grant(r) != 1)
-		return -1;
-	return send_one(r, bench_segment(r->pool, f, true, MQT_TCP_ACK, NULL, 0), 0);
+	for (unsigned i = 0; i < WIRE_PORTION; i += WIRE_BURST) {
+		uint16_t port = i / WIRE_BURST % 2, n;
+		struct rte_mbuf *m[WIRE_BURST];
+
+		n = rte_eth_rx_burst(lane->port_id[port], (uint16_t)lane->index, m, WIRE_BURST);
+		if (view)
+			hits += view_burst(lane, m, n, port);
+		rte_eth_tx_burst(lane->port_id[port ^ 1], (uint16_t)lane->index, m, n);
+	}
+	return hits;
 }
 
 /* --- a run -------------------------------------------------------------------------------------------- */
 
-/* Half a portion of publishes, then the acknowledgements of the same connections. */
-static int
-write_portion(struct rig *r, struct bench_flow *flows)
+/* The client's packets of half a portion's connections, then the broker's of the same. */
+static bool
+write_portion(struct work *w)
 {
-	const unsigned half = N_PORTION / 2;
+	struct wire_lane *lane = w->lane;
+	const struct kind *k = w->kind;
+	const unsigned half = WIRE_PORTION / 2;
+	bool ok = true;
 
-	if (rte_pktmbuf_alloc_bulk(r->pool, r->portion, N_PORTION) != 0)
-		return -1;
 	for (unsigned i = 0; i < half; i++) {
-		struct bench_flow *f = &flows[r->order[r->cursor]];
+		struct bench_flow copy, *f = &lane->flows[lane->cursor];
 
-		r->cursor = r->cursor + 1 < r->n ? r->cursor + 1 : 0;
-		bench_write(r->portion[i], f, true, DATA, r->publish, r->publish_len);
-		bench_write(r->portion[half + i], f, false, MQT_TCP_ACK, NULL, 0);
+		lane->cursor = lane->cursor + 1 < lane->n ? lane->cursor + 1 : 0;
+		if (w->way != OURS) { /* nobody follows it */
+			copy = *f;
+			f = &copy;
+		}
+		for (unsigned way = 0; way < 2; way++) {
+			struct rte_mbuf *m = lane->portion[way * half + i];
+
+			rte_pktmbuf_reset(m);
+			bench_write(m, f, way == 0, k->len[way] ? DATA : MQT_TCP_ACK,
+					k->payload[way], k->len[way]);
+		}
+	}
+	for (unsigned way = 0; way < 2; way++)
+		ok = ok &&
+				rte_ring_sp_enqueue_bulk(lane->rx[way],
+						(void **)&lane->portion[way * half], half,
+						NULL) == half;
+	return ok;
+}
+
+static int
+run_lane(void *arg)
+{
+	struct work *w = arg;
+
+	while (w->n < PACKETS && !w->failed) {
+		uint64_t ns, tsc;
+
+		if (!write_portion(w)) {
+			w->failed = true;
+			break;
+		}
+		ns = bench_now_ns();
+		tsc = rte_rdtsc();
+		if (w->way == OURS)
+			ours(w->lane);
+		else
+			w->n_hits += baseline(w->lane, w->way == VIEW);
+		w->cycles += rte_rdtsc() - tsc;
+		w->ns += bench_now_ns() - ns;
+		w->n += WIRE_PORTION;
+		w->failed = wire_drain(w->lane) != WIRE_PORTION;
 	}
 	return 0;
 }
 
-static int
-run_packets(struct rig *r, bool ours, struct bench_samples *s)
+/* All lanes at once. @return packets sent, 0: failed. */
+static uint64_t
+run_once(struct wire *wire, const struct kind *kind, enum way way, struct bench_samples *rate,
+		struct bench_samples *cycles)
 {
-	uint64_t sent = r->n_sent, ns = 0, n = 0;
+	struct work work[WIRE_MAX_LANES] = { 0 };
+	double rates = 0, per_packet = 0;
+	unsigned next = rte_get_next_lcore(-1, 1, 0);
+	uint64_t n = 0;
 
-	mqt_role_worker_assert();
-	while (n < PACKETS) {
-		uint64_t begin;
-
-		if (write_portion(r, ours ? r->flows : r->base_flows) != 0)
-			return -1;
-		begin = bench_now_ns();
-		if (ours) { /* as a worker does in each turn */
-			mqt_conns_poll(r->conns);
-			mqt_conns_expire(r->conns, 64);
+	for (unsigned i = 0; i < wire->n_lanes; i++) {
+		work[i] = (struct work){ .lane = &wire->lane[i], .kind = kind, .way = way };
+		if (i > 0) {
+			rte_eal_remote_launch(run_lane, &work[i], next);
+			next = rte_get_next_lcore(next, 1, 0);
 		}
-		for (unsigned i = 0; i < N_PORTION; i += BURST)
-			(ours ? ours_burst : base_burst)(
-					r, &r->portion[i], BURST, i < N_PORTION / 2 ? 0 : 1);
-		ns += bench_now_ns() - begin;
-		n += N_PORTION;
 	}
-	bench_rate_of(s, n, ns);
-	return r->n_sent - sent == n ? 0 : -1;
+	run_lane(&work[0]);
+	rte_eal_mp_wait_lcore();
+	for (unsigned i = 0; i < wire->n_lanes; i++) {
+		if (work[i].failed || (way == VIEW && work[i].n_hits != work[i].n))
+			return 0;
+		n += work[i].n;
+		rates += (double)work[i].n * 1e9 / (double)work[i].ns;
+		per_packet += (double)work[i].cycles / (double)work[i].n / wire->n_lanes;
+	}
+	rate->v[rate->n++] = rates;
+	cycles->v[cycles->n++] = per_packet;
+	return n;
 }
 
-/* What was measured was the established path, each publish seen whole. */
+struct measured {
+	struct bench_samples rate[N_WAYS], cycles[N_WAYS];
+};
+
 static bool
-was_established(const struct rig *r, uint64_t publishes)
+measure(struct wire *wire, const struct kind *kind, const struct bench_args *args, bool bare,
+		struct measured *out)
 {
-	const struct mqt_conns_gauges *g = mqt_conns_gauges(r->conns);
-	struct mqt_slots slots = mqt_conns_slots(r->conns);
-	uint64_t seen = 0;
+	const enum mqt_slot_counter received[2] = { MQT_RECV_MSG, MQT_SEND_PKT };
+	uint64_t before[2], want[2] = { 0, 0 };
 
-	for (uint32_t i = 0; i < slots.n; i++)
-		seen += mqt_counter_get(&mqt_slots_at(&slots, i)->counter[MQT_RECV_MSG]);
-	return seen == publishes &&
-			atomic_load_explicit(&g->state[MQT_CONN_CONNECTED], memory_order_relaxed) ==
-			r->n;
-}
+	for (unsigned i = 0; i < 2; i++)
+		before[i] = wire_count(wire, received[i]);
+	for (unsigned run = 0; run <= args->runs; run++) {
+		if (run == 1) /* what came before was the warm-up */
+			memset(out, 0, sizeof(*out));
+		for (unsigned way = 0; way < (bare ? N_WAYS : BARE); way++) {
+			uint64_t n = run_once(wire, kind, way, &out->rate[way], &out->cycles[way]);
 
-/* --- setting up ------------------------------------------------------------------------------------- */
-
-static int
-table_init(struct rig *r)
-{
-	struct rte_hash_parameters hp = {
-		.name = "bench_base",
-		.entries = RTE_MAX(r->n, 64u),
-		.key_len = MQT_FLOW_KEY_V4_LEN,
-		.socket_id = SOCKET_ID_ANY,
-		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-	};
-
-	r->table = rte_hash_create(&hp);
-	for (uint32_t i = 0; r->table && i < r->n; i++) {
-		struct rte_mbuf *m =
-				bench_segment(r->pool, &r->flows[i], true, MQT_TCP_ACK, NULL, 0);
-		struct mqt_packet pkt;
-
-		if (!m || !bench_inspect(&r->config, &r->key, m, 0, &pkt) ||
-				rte_hash_add_key_with_hash_data(r->table, &pkt.key,
-						(hash_sig_t)pkt.hash, &r->flows[i]) != 0)
-			return -1;
-		rte_pktmbuf_free(m);
+			if (n == 0)
+				return false;
+			if (way != OURS)
+				continue;
+			want[0] += kind->publishes * n / 2;
+			want[1] += kind->len[1] > 0 ? n / 2 : 0;
+		}
 	}
-	return r->table ? 0 : -1;
-}
-
-static int
-rig_init(struct rig *r)
-{
-	struct mqt_conns_params params = {
-		.config = &r->config,
-		.clock = mqt_clock_system(),
-		.hash_key = &r->key,
-		.tx = &r->tx,
-		.counters = &r->counters,
-		.n_workers = 1,
-		.socket_id = SOCKET_ID_ANY,
-		.name = "bench",
-	};
-
-	mqt_config_init(&r->config);
-	r->config.limits.max_clients = r->n;
-	r->tx.burst = bench_tx_free;
-	r->tx.arg = &r->n_sent;
-	r->tx.counters = r->counters.v;
-	r->order = bench_order(r->n);
-	r->flows = calloc(r->n, sizeof(*r->flows));
-	r->base_flows = calloc(r->n, sizeof(*r->base_flows));
-	r->infos = calloc(r->n, sizeof(struct mqt_info *));
-	r->mailbox = mqt_mailbox_create(1024);
-	r->pool = rte_pktmbuf_pool_create(
-			"bench", POOL, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	if (!r->order || !r->flows || !r->base_flows || !r->infos || !r->mailbox || !r->pool ||
-			mqt_hash_key_init(&r->key) != 0)
-		return -1;
-	params.mailbox = r->mailbox;
-	params.pool = r->pool;
-	r->conns = mqt_conns_create(&params);
-	if (!r->conns)
-		return -1;
-	r->publish_len = (uint16_t)mqt_mqtt_publish_encode(r->publish, sizeof(r->publish), 4, 0, 0,
-			(struct mqt_bytes){ (const uint8_t *)TOPIC, sizeof(TOPIC) - 1 },
-			(struct mqt_bytes){ (const uint8_t *)PAYLOAD, sizeof(PAYLOAD) - 1 });
-	for (uint32_t i = 0; i < r->n; i++)
-		if (connect_one(r, i) != 0)
-			return -1;
-	memcpy(r->base_flows, r->flows, r->n * sizeof(*r->flows));
-	return table_init(r);
+	/* what was measured was the established path, each packet followed to its end */
+	for (unsigned i = 0; i < 2; i++)
+		if (wire_count(wire, received[i]) - before[i] != want[i])
+			return false;
+	return wire_is_established(wire);
 }
 
 static void
-rig_fini(struct rig *r)
+report_kind(struct bench_report *report, const char *what, uint32_t n, const struct measured *m,
+		bool bare)
 {
-	mqt_conns_destroy(r->conns);
-	mqt_mailbox_destroy(r->mailbox);
-	rte_hash_free(r->table);
-	rte_mempool_free(r->pool);
-	for (uint32_t i = 0; i < r->n_infos; i++)
-		free(r->infos[i]);
-	free(r->infos);
-	free(r->flows);
-	free(r->base_flows);
-	free(r->order);
-	free(r);
+	char name[64], prefix[64];
+
+	bench_report_add(report, bench_name(name, sizeof(name), what, n), "packets/s",
+			&m->rate[OURS], way_names[VIEW], &m->rate[VIEW]);
+	snprintf(prefix, sizeof(prefix), "%s.cycles", what);
+	bench_report_add(report, bench_name(name, sizeof(name), prefix, n), "cycles/packet",
+			&m->cycles[OURS], way_names[VIEW], &m->cycles[VIEW]);
+	if (!bare)
+		return;
+	snprintf(prefix, sizeof(prefix), "%s.bare", what);
+	bench_report_add(report, bench_name(name, sizeof(name), prefix, n), "packets/s",
+			&m->rate[OURS], way_names[BARE], &m->rate[BARE]);
+}
+
+/* --- the subcommand -------------------------------------------------------------------------------- */
+
+/* @param n_kinds of which the first one is the headline. */
+static bool
+bench_wire(uint32_t n, unsigned n_lanes, const struct kind *kinds, unsigned n_kinds,
+		const struct bench_args *args, struct bench_report *report)
+{
+	struct measured *m = calloc(1, sizeof(*m));
+	struct wire *wire = m ? wire_create(n, n_lanes) : NULL;
+	bool ok = wire != NULL;
+	char what[48];
+
+	for (unsigned i = 0; ok && i < n_kinds; i++) {
+		ok = measure(wire, &kinds[i], args, i == 0, m);
+		if (n_lanes > 1)
+			snprintf(what, sizeof(what), "datapath.workers%u.%s", n_lanes,
+					kinds[i].name);
+		else
+			snprintf(what, sizeof(what), "datapath.%s", kinds[i].name);
+		if (ok)
+			report_kind(report, what, n, m, i == 0);
+		else
+			fprintf(stderr,
+					"mqtrack-bench: %s: packets did not take the expected "
+					"path\n",
+					what);
+	}
+	wire_destroy(wire);
+	free(m);
+	return ok;
 }
 
 int
 bench_datapath(const struct bench_args *args, struct bench_report *report)
 {
-	uint32_t n = (uint32_t)(args->size ? args->size : DEFAULT_SIZE);
-	struct bench_samples *s = calloc(2, sizeof(*s));
-	struct rig *r = calloc(1, sizeof(*r));
-	uint64_t packets;
-	char name[64];
-	int rc = 1;
+	static const uint32_t sizes[] = { 1000, 100000, 1000000, HUGE_FLOWS };
+	struct kind *kinds = calloc(N_KINDS, sizeof(*kinds));
+	uint64_t most = args->size ? args->size : 1000000;
+	bool ok = kinds != NULL, all = false;
 
-	if (!s || !r || bench_eal_init(128 + (uint64_t)n * 256 / (1024 * 1024)) != 0)
-		goto out;
-	r->n = n;
-	if (rig_init(r) != 0) {
-		fprintf(stderr, "mqtrack-bench: datapath: connections could not be made\n");
-		goto out;
+	if (!args->size && bench_huge_pages_mib() >= wire_memory_mib(HUGE_FLOWS)) {
+		most = HUGE_FLOWS;
+		all = true;
 	}
-	rc = 0;
-	for (unsigned run = 0; run <= args->runs && rc == 0; run++) {
-		if (run == 1) /* what came before was the warm-up */
-			memset(s, 0, 2 * sizeof(*s));
-		rc = run_packets(r, true, &s[0]) || run_packets(r, false, &s[1]) ? 1 : 0;
-	}
-	packets = (PACKETS + N_PORTION - 1) / N_PORTION * N_PORTION * (args->runs + 1);
-	if (rc || !was_established(r, packets / 2) || r->n_hits != packets) {
-		fprintf(stderr,
-				"mqtrack-bench: datapath: packets did not take the expected "
-				"path\n");
-		rc = 1;
-		goto out;
-	}
-	bench_report_add(report, bench_name(name, sizeof(name), "datapath.established", n),
-			"packets/s", &s[0], "view, key, hash, rte_hash in bulk, tx", &s[1]);
-	rig_fini(r);
-	r = NULL;
-out:
-	free(s);
-	free(r);
-	return rc;
+	if (!ok || bench_eal_init_lcores(wire_memory_mib(most), WIRE_MAX_LANES) != 0)
+		return 1;
+	kinds_init(kinds);
+	if (args->size)
+		ok = bench_wire((uint32_t)args->size, 1, kinds, N_KINDS, args, report);
+	for (unsigned i = 0; ok && !args->size && i < RTE_DIM(sizes) - !all; i++)
+		ok = bench_wire(sizes[i], 1, kinds, sizes[i] == 100000 ? N_KINDS : 1, args, report);
+	if (ok && rte_lcore_count() > 1)
+		ok = bench_wire((uint32_t)(args->size ? args->size : 100000), 2, kinds, 1, args,
+				report);
+	free(kinds);
+	return ok ? 0 : 1;
 }

@@ -10,6 +10,8 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 
+#define WANTS_HUGE_PAGES_MIB 256 /* the reach of the second-level TLB is some MiB */
+
 uint64_t
 bench_now_ns(void)
 {
@@ -38,17 +40,67 @@ remove_runtime_dir(void)
 	rmdir(rte_eal_get_runtime_dir());
 }
 
+uint64_t
+bench_huge_pages_mib(void)
+{
+	FILE *f = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "re");
+	uint64_t n = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%" SCNu64, &n) != 1)
+		n = 0;
+	fclose(f);
+	return 2 * n;
+}
+
+static bool
+use_huge_pages(uint64_t mem_mib)
+{
+	bool use = bench_huge_pages_mib() >= mem_mib;
+
+	if (use)
+		fprintf(stderr, "mqtrack-bench: memory in huge pages\n");
+	else if (mem_mib >= WANTS_HUGE_PAGES_MIB)
+		fprintf(stderr,
+				"mqtrack-bench: memory in 4 KiB pages, which makes this size "
+				"slower; "
+				"for huge ones: sysctl vm.nr_hugepages=%" PRIu64 "\n",
+				mem_mib / 2 + 64);
+	else
+		fprintf(stderr, "mqtrack-bench: memory in 4 KiB pages\n");
+	return use;
+}
+
+/* "0@CPU,1@CPU,...": this thread's CPU, then others that it may use. */
+static void
+map_lcores(char *buf, size_t cap, unsigned n_lcores)
+{
+	int first = sched_getcpu(), len = snprintf(buf, cap, "0@%d", first);
+	cpu_set_t set;
+	unsigned n = 1;
+
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return;
+	for (int cpu = 0; cpu < CPU_SETSIZE && n < n_lcores && len < (int)cap - 16; cpu++)
+		if (cpu != first && CPU_ISSET(cpu, &set))
+			len += snprintf(buf + len, cap - (size_t)len, ",%u@%d", n++, cpu);
+}
+
 int
-bench_eal_init(uint64_t mem_mib)
+bench_eal_init_lcores(uint64_t mem_mib, unsigned n_lcores)
 {
 	char prog[] = "mqtrack-bench", no_huge[] = "--no-huge", no_shconf[] = "--no-shconf",
-	     no_pci[] = "--no-pci", no_telemetry[] = "--no-telemetry",
-	     log[] = "--log-level=lib.eal:4", l[] = "-l", m[] = "-m", cpu[16], mem[16], prefix[48];
-	char *argv[] = { prog, no_huge, no_shconf, no_pci, no_telemetry, log, prefix, l, cpu, m,
+	     in_memory[] = "--in-memory", no_pci[] = "--no-pci", no_telemetry[] = "--no-telemetry",
+	     log[] = "--log-level=lib.eal:4", l[] = "--lcores", m[] = "-m", cpus[256], mem[16],
+	     prefix[48];
+	char *argv[] = { prog, no_huge, no_shconf, no_pci, no_telemetry, log, prefix, l, cpus, m,
 		mem, NULL };
 
+	if (use_huge_pages(mem_mib)) /* the two exclude each other */
+		argv[1] = argv[2] = in_memory;
 	snprintf(prefix, sizeof(prefix), "--file-prefix=mqtrack-bench-%d", (int)getpid());
-	snprintf(cpu, sizeof(cpu), "%d", sched_getcpu());
+	map_lcores(cpus, sizeof(cpus), n_lcores);
 	snprintf(mem, sizeof(mem), "%" PRIu64, mem_mib);
 	if (rte_eal_init(11, argv) < 0) {
 		fprintf(stderr, "mqtrack-bench: EAL: %s\n", rte_strerror(rte_errno));
@@ -56,6 +108,12 @@ bench_eal_init(uint64_t mem_mib)
 	}
 	atexit(remove_runtime_dir);
 	return 0;
+}
+
+int
+bench_eal_init(uint64_t mem_mib)
+{
+	return bench_eal_init_lcores(mem_mib, 1);
 }
 
 /* xorshift64*, Vigna 2016 */
