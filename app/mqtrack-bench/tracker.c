@@ -189,6 +189,7 @@ worker_counter_is_fine(unsigned c)
 	case MQT_W_GRANTS:
 	case MQT_W_PARKED:
 	case MQT_W_STEPDOWNS:
+	case MQT_W_FROZEN:
 	case MQT_W_INJECTED_DISCONNECT:
 	case MQT_W_INJECTED_FIN:
 	case MQT_W_INJECTED_RST:
