@@ -134,6 +134,39 @@ header_byte(struct mqt_ws_cursor *cursor, uint8_t byte)
 	return e;
 }
 
+/*
+ * The same for a header that is there as a whole, in one step. Anything that is wrong, and the
+ * longest form, is left to the bytes one by one.
+ * @return bytes of the header; 0: not taken, nothing has changed.
+ */
+static unsigned
+header_take(struct mqt_ws_cursor *cursor, const uint8_t *data, size_t len)
+{
+	unsigned key_at = 2;
+	uint64_t left;
+
+	if (cursor->at != 0 || len < 4 + KEY_LEN)
+		return 0;
+	if (first_check(cursor, data[0]) != MQT_WS_E_NONE || !!(data[1] & MASKED) != cursor->masked)
+		return 0;
+	left = data[1] & 0x7f;
+	if (left == LENGTH_16 && !(data[0] & CONTROL)) {
+		left = (uint64_t)data[2] << 8 | data[3];
+		key_at = 4;
+		if (left <= CONTROL_MAX)
+			return 0;
+	} else if (left > CONTROL_MAX) {
+		return 0;
+	}
+	cursor->first = data[0];
+	cursor->left = left;
+	cursor->size = (uint8_t)(key_at + (cursor->masked ? KEY_LEN : 0));
+	if (cursor->masked)
+		memcpy(cursor->mask, data + key_at, KEY_LEN);
+	header_complete(cursor);
+	return cursor->size;
+}
+
 /* --- the cursor -------------------------------------------------------------------------------- */
 
 static void
@@ -166,6 +199,9 @@ mqt_ws_cursor_next(struct mqt_ws_cursor *cursor, const uint8_t *data, size_t len
 	}
 	if (cursor->closed)
 		return (int64_t)len;
+	n = header_take(cursor, data, len);
+	if (n > 0)
+		return (int64_t)n;
 	while (n < len) {
 		cursor->error = (uint8_t)header_byte(cursor, data[n++]);
 		if (cursor->error != MQT_WS_E_NONE)
