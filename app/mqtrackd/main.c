@@ -15,6 +15,7 @@
 #include "mqtrack/clock.h"
 #include "mqtrack/cm.h"
 #include "mqtrack/ctl.h"
+#include "mqtrack/idle.h"
 #include "mqtrack/worker.h"
 
 #include <errno.h>
@@ -42,10 +43,9 @@ RTE_LOG_REGISTER(daemon_logtype, mqt.daemon, NOTICE)
 
 #define DAEMON_LOG(level, ...) rte_log(RTE_LOG_##level, daemon_logtype, "mqtrackd: " __VA_ARGS__)
 
-#define MBUF_CACHE     256
-#define LONGEST_NAP_US 1000
-#define STOP_POLL_NS   1000000
-#define MAX_PORTS      (2 * MQT_MAX_PAIRS)
+#define MBUF_CACHE   256
+#define STOP_POLL_NS 1000000
+#define MAX_PORTS    (2 * MQT_MAX_PAIRS)
 
 struct daemon {
 	/* from the command line and the file */
@@ -63,6 +63,7 @@ struct daemon {
 	struct mqt_workers *workers;
 	struct mqt_maps *maps;
 	struct mqt_event_ring *events;
+	struct mqt_waker *waker; /* the control lcore's; NULL: it never sleeps */
 	struct mqt_cm *cm;
 	struct mqt_ctl *ctl;
 };
@@ -336,6 +337,7 @@ cm_stop(struct daemon *d)
 {
 	mqt_cm_destroy(d->cm);
 	mqt_event_ring_destroy(d->events);
+	mqt_waker_destroy(d->waker);
 }
 
 static int
@@ -364,13 +366,17 @@ cm_start(struct daemon *d)
 		return complain("no memory for %u events: lower 'limits.events'",
 				d->config.limits.events);
 	params.events = d->events;
-	d->cm = mqt_cm_create(&params);
-	if (!d->cm) {
-		complain("no channel manager: %s", strerror(errno));
-		mqt_event_ring_destroy(d->events);
-		return -1;
-	}
-	return 0;
+	if (d->config.poll == MQT_POLL_ADAPTIVE)
+		d->waker = mqt_waker_create();
+	params.waker = d->waker;
+	if (d->waker || d->config.poll != MQT_POLL_ADAPTIVE)
+		d->cm = mqt_cm_create(&params);
+	if (d->cm)
+		return 0;
+	complain("no channel manager: %s", strerror(errno));
+	mqt_waker_destroy(d->waker);
+	mqt_event_ring_destroy(d->events);
+	return -1;
 }
 
 static int
@@ -484,19 +490,6 @@ stop_modules(struct daemon *d, size_t n)
 
 /* --- running ------------------------------------------------------------------------------- */
 
-/* The control lcore. */
-static void
-run_control(struct daemon *d)
-{
-	enum mqt_poll_mode mode = (enum mqt_poll_mode)d->config.poll;
-	struct mqt_idle idle = { 0 };
-
-	mqt_role_control_assert();
-	while (!atomic_load_explicit(&stop_asked, memory_order_relaxed))
-		if (mqt_idle_step(&idle, mode, mqt_cm_turn(d->cm), LONGEST_NAP_US))
-			mqt_cm_slept(d->cm);
-}
-
 static int
 run(struct daemon *d)
 {
@@ -511,7 +504,8 @@ run(struct daemon *d)
 	}
 	fprintf(stderr, "mqtrackd: ready, workers %u, port pairs %u, control socket %s\n",
 			d->n_workers, d->config.n_pairs, d->config.control.socket);
-	run_control(d);
+	mqt_role_control_assert();
+	mqt_cm_run(d->cm, &stop_asked);
 	stop_modules(d, n);
 	fprintf(stderr, "mqtrackd: stopped\n");
 	return EXIT_SUCCESS;

@@ -7,6 +7,7 @@
 #include "mqtrack/config.h"
 #include "mqtrack/counters.h"
 #include "mqtrack/event.h"
+#include "mqtrack/idle.h"
 #include "mqtrack/mailbox.h"
 #include "mqtrack/maps.h"
 #include "mqtrack/msg.h"
@@ -14,6 +15,7 @@
 #include "mqtrack/session.h"
 #include "mqtrack/slot.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -50,6 +52,8 @@ struct mqt_cm_params {
 	const struct mqt_registry *registry;
 	const struct mqt_cm_owner *owners; /* copied */
 	unsigned n_owners;
+	/** The control lcore's, outlives the manager; NULL: it never sleeps. */
+	struct mqt_waker *waker;
 };
 
 /** @return NULL with errno set. Ownership: mqt_cm_destroy(); what params point to stays theirs. */
@@ -75,8 +79,12 @@ unsigned mqt_cm_turn(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 /** Whether locks are held, channels wait to be unregistered, or infos to be reclaimed. */
 bool mqt_cm_busy(const struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 
-/** Counts that the control lcore slept: it does so in the daemon's loop, outside of turns. */
-void mqt_cm_slept(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+/**
+ * Turns until @p stop, as the configuration's `poll` says: it spins, or sleeps for some milliseconds
+ * at most when nothing has come for long, until a worker or a command wakes it.
+ * Context: the control lcore; some milliseconds pass until it sees @p stop.
+ */
+void mqt_cm_run(struct mqt_cm *cm, const atomic_bool *stop) MQT_REQUIRES(mqt_role_control);
 
 /* --- the reference's functions, control role -------------------------------------------------- */
 

@@ -106,7 +106,11 @@ const _Atomic uint64_t *mqt_worker_heartbeat(const struct mqt_worker *worker);
  */
 unsigned mqt_worker_turn(struct mqt_worker *worker) MQT_REQUIRES(mqt_role_worker);
 
-/** Turns until mqt_workers_stop(). Context: the lcore's entry (an lcore_function_t). */
+/**
+ * Turns until mqt_workers_stop(), as the configuration's `poll` says: it spins, or sleeps for a
+ * millisecond at most when nothing has come for long, until another lcore wakes it.
+ * Context: the lcore's entry (an lcore_function_t).
+ */
 int mqt_worker_run(void *worker);
 
 /** Asks all workers to return. Context: any thread, async-signal-safe. */
@@ -122,20 +126,5 @@ struct mqt_worker_view {
 };
 
 void mqt_worker_view(const struct mqt_worker *worker, struct mqt_worker_view *out);
-
-/* --- idle back-off ----------------------------------------------------------------------------- */
-
-/** Back-off of one lcore; zeroed is awake. */
-struct mqt_idle {
-	uint32_t idle_turns;
-	uint32_t sleep_us;
-};
-
-/**
- * Called after each turn: spin, pause, then sleeps that grow to @p max_us when nothing has come
- * for long; anything done wakes it. Never sleeps with MQT_POLL_BUSY.
- * @return true where it slept.
- */
-bool mqt_idle_step(struct mqt_idle *idle, enum mqt_poll_mode mode, unsigned done, uint32_t max_us);
 
 #endif

@@ -57,7 +57,7 @@
  * kick, discard and takeover from other threads; inspect.c copies of sessions; orphan.c stalled
  * workers; anomaly.c what flows say that is odd; channel.c one channel in and out of the maps;
  * event.c the ring of events; mailbox.c messages; note.c what is outstanding; query.c and lookup.c
- * all that others may read; pool.c memory.
+ * all that others may read; pool.c memory; run.c turns and sleep.
  *
  * Life-cycle: created before the lcores start, destroyed after they have stopped.
  *
@@ -118,10 +118,12 @@ mqt_cm_create(const struct mqt_cm_params *params)
 	cm->events = params->events;
 	cm->registry = params->registry;
 	cm->n_owners = params->n_owners;
+	cm->waker = params->waker;
 	cm->contest_ns = 1;
 	cm->limit_ns = limits->stepdown_local_ms * MQT_NS_PER_MS;
 	for (unsigned w = 0; w < params->n_owners; w++) {
 		cm->owners[w].o = params->owners[w];
+		mqt_mailbox_set_control(cm->owners[w].o.mailbox, params->waker);
 		TAILQ_INIT(&cm->owners[w].inquiries);
 	}
 	cm_inspect_init(cm);
@@ -345,7 +347,7 @@ read_rings(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 	return total;
 }
 
-/* Moves on what did not fit the rings. */
+/* Moves on what did not fit the rings, and wakes who has got something. */
 static void
 flush(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 {
@@ -356,6 +358,7 @@ flush(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 
 		if (mqt_mailbox_outbox_control(mb) > 0)
 			mqt_mailbox_poll_control(mb, none, 0);
+		mqt_mailbox_wake_worker(mb);
 	}
 }
 
@@ -401,12 +404,6 @@ mqt_cm_turn(struct mqt_cm *cm)
 	if (work > 0)
 		cm_count(cm, MQT_C_TURNS);
 	return work;
-}
-
-void
-mqt_cm_slept(struct mqt_cm *cm)
-{
-	cm_count(cm, MQT_C_SLEEPS);
 }
 
 bool

@@ -229,7 +229,8 @@ struct mqt_cm {
 	struct mqt_event_ring *events;
 	const struct mqt_registry *registry;
 	unsigned n_owners;
-	uint64_t limit_ns; /* stepdown_local: the one limit of all awaited answers */
+	struct mqt_waker *waker; /* NULL: the control lcore never sleeps */
+	uint64_t limit_ns;       /* stepdown_local: the one limit of all awaited answers */
 
 	/* control only */
 	uint64_t now_ns, wall_ns;
@@ -574,6 +575,8 @@ unsigned cm_down_slice(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 bool cm_down_pending(const struct mqt_cm *cm);
 
 /* command.c */
+/* Whether a command waits to be taken. */
+bool cm_command_waits(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 unsigned cm_command_poll(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 void cm_command_begin(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
 void cm_command_end(struct mqt_cm *cm, struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);

@@ -46,6 +46,7 @@ submit(struct mqt_cm *cm, struct mqt_cm_cmd *cmd, enum cm_cmd_type type)
 	cds_wfcq_node_init(&cmd->node);
 	mqt_tsan_release(cmd);
 	cds_wfcq_enqueue(&cm->cmd_head, &cm->cmd_tail, &cmd->node);
+	mqt_waker_wake(cm->waker);
 }
 
 void
@@ -118,6 +119,12 @@ line_up(struct cm_lock *lock, struct mqt_cm_cmd *cmd)
 	else
 		lock->cmd_head = &cmd->node;
 	lock->cmd_tail = &cmd->node;
+}
+
+bool
+cm_command_waits(struct mqt_cm *cm)
+{
+	return !cds_wfcq_empty(&cm->cmd_head, &cm->cmd_tail);
 }
 
 unsigned

@@ -22,6 +22,10 @@
  * once met a full ring does not go to malloc again. A message that can neither go to the ring nor
  * be kept would break the protocol for ever, so the end of memory ends the process.
  *
+ * Waking: the sender remembers that something has gone into the ring (`news`) and wakes the receiver
+ * once for all of it, so a turn that posts much costs one fence, and no system call unless the
+ * receiver sleeps (waker.c).
+ *
  * Synchronisation: the ring's own (acquire and release of its head and tail). The outbox of
  * to_control belongs to the worker, that of to_worker to the control lcore.
  *
@@ -47,8 +51,10 @@ struct outbox {
 struct pipe {
 	/* immutable */
 	struct rte_ring *ring;
+	struct mqt_waker *receiver; /* NULL: it never sleeps */
 	/* sender only */
 	struct outbox outbox;
+	bool news; /* the receiver has not been woken for it */
 } __rte_cache_aligned;
 
 struct mqt_mailbox {
@@ -122,6 +128,7 @@ pipe_flush(struct pipe *pipe)
 
 		c->head += sent;
 		out->n -= sent;
+		pipe->news |= sent > 0;
 		if (sent < want)
 			return;
 		outbox_drop_first(out);
@@ -135,6 +142,17 @@ pipe_post(struct pipe *pipe, const struct mqt_msg *msg)
 
 	if (pipe->outbox.first || rte_ring_sp_enqueue_elem(pipe->ring, &copy, sizeof(copy)) != 0)
 		outbox_push(&pipe->outbox, msg);
+	else
+		pipe->news = true;
+}
+
+static void
+pipe_wake(struct pipe *pipe)
+{
+	if (!pipe->news)
+		return;
+	pipe->news = false;
+	mqt_waker_wake(pipe->receiver);
 }
 
 static unsigned
@@ -205,6 +223,30 @@ mqt_mailbox_destroy(struct mqt_mailbox *mb)
 }
 
 void
+mqt_mailbox_set_worker(struct mqt_mailbox *mb, struct mqt_waker *waker)
+{
+	mb->to_worker.receiver = waker;
+}
+
+void
+mqt_mailbox_set_control(struct mqt_mailbox *mb, struct mqt_waker *waker)
+{
+	mb->to_control.receiver = waker;
+}
+
+void
+mqt_mailbox_wake_worker(struct mqt_mailbox *mb)
+{
+	pipe_wake(&mb->to_worker);
+}
+
+void
+mqt_mailbox_wake_control(struct mqt_mailbox *mb)
+{
+	pipe_wake(&mb->to_control);
+}
+
+void
 mqt_mailbox_post_control(struct mqt_mailbox *mb, const struct mqt_msg *msg)
 {
 	pipe_post(&mb->to_control, msg);
@@ -234,6 +276,12 @@ unsigned
 mqt_mailbox_pending_control(const struct mqt_mailbox *mb)
 {
 	return rte_ring_count(mb->to_control.ring);
+}
+
+unsigned
+mqt_mailbox_pending_worker(const struct mqt_mailbox *mb)
+{
+	return rte_ring_count(mb->to_worker.ring);
 }
 
 unsigned

@@ -23,6 +23,7 @@
  */
 #include "mqtrack/worker.h"
 
+#include "mqtrack/idle.h"
 #include "mqtrack/session.h"
 #include "reassembly.h"
 #include "rss.h"
@@ -48,7 +49,7 @@
 #define TIMERS_A_TURN    64
 #define DATAGRAMS_A_TURN 8 /* that expire */
 #define PREFETCH_AHEAD   4
-#define LONGEST_NAP_US   1000
+#define SLEEP_MAX_US     1000 /* what the first packet after silence waits at most */
 
 static_assert(BURST <= MQT_TX_BATCH, "a burst fits a tx batch");
 static_assert(2 * MQT_MAX_PAIRS <= MQT_TX_MAX_PORTS, "each port has its tx batch");
@@ -64,6 +65,7 @@ struct mqt_worker {
 	const struct mqt_workers *all;
 	unsigned index;
 	struct mqt_mailbox *mailbox;
+	struct mqt_waker *waker; /* NULL: it never sleeps */
 	struct mqt_conns *conns;
 	struct rte_ring *from[MQT_MAX_WORKERS]; /* SPSC; consumer: this worker. NULL: itself */
 
@@ -189,6 +191,7 @@ flush_handover(struct mqt_worker *w)
 		done = rte_ring_sp_enqueue_burst(
 				w->all->worker[i]->from[w->index], (void **)h->m, h->n, NULL);
 		count(w, MQT_W_HANDED_OVER, done);
+		mqt_waker_wake(w->all->worker[i]->waker);
 		if (done < h->n) {
 			count(w, MQT_W_HANDOVER_DROPPED, h->n - done);
 			rte_pktmbuf_free_bulk(h->m + done, h->n - done);
@@ -417,7 +420,23 @@ mqt_worker_turn(struct mqt_worker *w)
 	if (w->reassembly)
 		done += reassembly_expire(w->reassembly, now, DATAGRAMS_A_TURN);
 	flush_tx(w);
+	mqt_mailbox_wake_control(w->mailbox);
 	return done;
+}
+
+/* What others have posted; ports have to be asked in a turn. */
+static bool
+has_work(void *arg)
+{
+	const struct mqt_worker *w = arg;
+
+	mqt_role_worker_assert();
+	if (mqt_mailbox_pending_worker(w->mailbox) > 0)
+		return true;
+	for (unsigned i = 0; i < w->all->n_workers; i++)
+		if (w->from[i] && rte_ring_count(w->from[i]) > 0)
+			return true;
+	return false;
 }
 
 int
@@ -431,7 +450,9 @@ mqt_worker_run(void *worker)
 	while (!atomic_load_explicit(&w->all->stop, memory_order_relaxed)) {
 		unsigned done = mqt_worker_turn(w);
 
-		if (mqt_idle_step(&w->idle, mode, done, LONGEST_NAP_US))
+		uint32_t us = mqt_idle_step(&w->idle, mode, done, SLEEP_MAX_US);
+
+		if (us > 0 && mqt_waker_sleep(w->waker, us, has_work, w))
 			count(w, MQT_W_SLEEPS, 1);
 	}
 	return 0;
@@ -498,6 +519,7 @@ worker_destroy(struct mqt_worker *w)
 	reassembly_destroy(w->reassembly);
 	mqt_conns_destroy(w->conns);
 	mqt_mailbox_destroy(w->mailbox);
+	mqt_waker_destroy(w->waker);
 	rte_free(w);
 }
 
@@ -529,6 +551,12 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 	if (!w->mailbox)
 		return -errno;
 	cp.mailbox = w->mailbox;
+	if (params->config->poll == MQT_POLL_ADAPTIVE) {
+		w->waker = mqt_waker_create();
+		if (!w->waker)
+			return -errno;
+		mqt_mailbox_set_worker(w->mailbox, w->waker);
+	}
 	w->conns = mqt_conns_create(&cp);
 	if (!w->conns)
 		return -rte_errno;

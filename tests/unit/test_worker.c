@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The data lcores: what passes, who owns what, the turn, making and ending, ports and back-off. */
+/* The data lcores: what passes, who owns what, the turn, making and ending, ports. */
 #include "worker_rig.h"
 
 /* --- traffic that is no listener's ----------------------------------------------------------- */
@@ -494,60 +494,6 @@ test_mbufs_smaller_than_a_frame_are_refused(void)
 	rte_ring_free(out);
 }
 
-/* --- back-off ---------------------------------------------------------------------------------- */
-
-#define MOST_US 25
-
-static unsigned
-idle_turns_until_sleep(struct mqt_idle *idle)
-{
-	unsigned n = 1;
-
-	while (n < 100000 && !mqt_idle_step(idle, MQT_POLL_ADAPTIVE, 0, MOST_US))
-		n++;
-	return n;
-}
-
-static void
-test_an_idle_lcore_sleeps_longer_and_longer(void)
-{
-	struct mqt_idle idle = { 0 };
-	uint32_t before;
-
-	CHECK(idle_turns_until_sleep(&idle) > 100);
-	before = idle.sleep_us;
-	CHECK(before > 0 && before <= MOST_US);
-	for (unsigned i = 0; i < 20; i++) {
-		CHECK(mqt_idle_step(&idle, MQT_POLL_ADAPTIVE, 0, MOST_US));
-		CHECK(idle.sleep_us == MOST_US || idle.sleep_us > before);
-		CHECK(idle.sleep_us <= MOST_US);
-		before = idle.sleep_us;
-	}
-	CHECK_EQ(before, MOST_US);
-}
-
-static void
-test_work_wakes_an_idle_lcore(void)
-{
-	struct mqt_idle idle = { 0 };
-	unsigned first = idle_turns_until_sleep(&idle);
-
-	CHECK(!mqt_idle_step(&idle, MQT_POLL_ADAPTIVE, 1, MOST_US));
-	CHECK_EQ(idle_turns_until_sleep(&idle), first);
-}
-
-static void
-test_a_busy_lcore_never_sleeps(void)
-{
-	struct mqt_idle idle = { 0 };
-
-	for (unsigned i = 0; i < 100000; i++)
-		if (mqt_idle_step(&idle, MQT_POLL_BUSY, 0, MOST_US)) {
-			CHECK(!"slept");
-			break;
-		}
-}
-
 int
 main(void)
 {
@@ -582,10 +528,6 @@ main(void)
 				test_a_port_with_too_few_queues_is_refused },
 		{ "mbufs smaller than a frame are refused",
 				test_mbufs_smaller_than_a_frame_are_refused },
-		{ "an idle lcore sleeps longer and longer",
-				test_an_idle_lcore_sleeps_longer_and_longer },
-		{ "work wakes an idle lcore", test_work_wakes_an_idle_lcore },
-		{ "a busy lcore never sleeps", test_a_busy_lcore_never_sleeps },
 		CU_TEST_INFO_NULL,
 	};
 	CU_SuiteInfo suites[] = {
