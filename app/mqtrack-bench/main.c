@@ -29,6 +29,8 @@ static const struct command {
 			bench_datapath },
 	{ "lives", "whole connections, SIZE of them a run: one worker, the control lcore",
 			bench_lives },
+	{ "latency", "time of a packet in the tracker at a share of its capacity, SIZE connections",
+			bench_latency },
 	{ "takeover", "how long CONNACK is held, by where the older of SIZE clients are",
 			bench_takeover },
 };
