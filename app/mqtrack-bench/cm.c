@@ -331,11 +331,7 @@ rig_memory(struct rig *r)
 static int
 rig_init(struct rig *r)
 {
-	struct mqt_maps_params maps = {
-		.max_channels = r->n,
-		.socket_id = SOCKET_ID_ANY,
-		.name = "bench",
-	};
+	struct mqt_maps_params maps = { .max_channels = r->n };
 	struct mqt_cm_owner owner;
 	struct mqt_cm_params params;
 

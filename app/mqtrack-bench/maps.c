@@ -134,7 +134,7 @@ ours_insert(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s
 
 	mqt_role_control_assert();
 	for (uint32_t i = 0; i < k->n; i++)
-		if (!mqt_maps_insert(maps, k->ids[i], k->infos[i], i, i, i, 1))
+		if (!mqt_maps_insert(maps, k->ids[i], k->infos[i], i, i, 1))
 			return -1;
 	bench_rate(s, k->n, begin);
 	return 0;
@@ -345,11 +345,7 @@ run_base(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
 static struct mqt_maps *
 make_maps(uint32_t n)
 {
-	struct mqt_maps_params params = {
-		.max_channels = n,
-		.socket_id = SOCKET_ID_ANY,
-		.name = "bench",
-	};
+	struct mqt_maps_params params = { .max_channels = n };
 	struct mqt_maps *maps = mqt_maps_create(&params);
 
 	if (!maps)

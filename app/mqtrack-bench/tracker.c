@@ -291,13 +291,9 @@ worker_init(struct tracker *t, unsigned index, const char *name)
 }
 
 static int
-manager_init(struct tracker *t, const char *name)
+manager_init(struct tracker *t)
 {
-	struct mqt_maps_params maps = {
-		.max_channels = t->config.limits.max_clients,
-		.socket_id = SOCKET_ID_ANY,
-		.name = name,
-	};
+	struct mqt_maps_params maps = { .max_channels = t->config.limits.max_clients };
 	struct mqt_cm_owner owners[TRACKER_MAX_WORKERS];
 	struct mqt_cm_params params = {
 		.config = &t->config,
@@ -335,7 +331,7 @@ tracker_init(struct tracker *t, const struct tracker_params *p)
 	for (unsigned w = 0; w < t->n_workers; w++)
 		if (worker_init(t, w, p->name) != 0)
 			return -1;
-	return manager_init(t, p->name);
+	return manager_init(t);
 }
 
 struct tracker *

@@ -314,14 +314,12 @@ maps_start(struct daemon *d)
 	/* retained sessions have room of their own: they never keep a newcomer out */
 	struct mqt_maps_params params = {
 		.max_channels = d->config.limits.max_clients + d->config.limits.max_retained,
-		.socket_id = SOCKET_ID_ANY,
-		.name = "mqt_maps",
 	};
 
 	d->maps = mqt_maps_create(&params);
 	if (!d->maps)
 		return complain("no maps for %u channels (%s): lower 'limits.max_clients' or "
-				"'limits.max_retained', or give EAL more memory, as in -m 1024",
+				"'limits.max_retained'",
 				params.max_channels, rte_strerror(rte_errno));
 	return 0;
 }

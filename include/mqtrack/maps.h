@@ -10,9 +10,8 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-
-#include <rte_hash.h>
 
 /**
  * @file
@@ -20,13 +19,12 @@
  *
  *   channel map  client digest -> its channels, a list in order of registration (a bag)
  *   info map     channel id    -> channel
- *   live map     channel id    -> channel, while connected
+ *   live map     channel id    -> channel, while connected: the info map's rows that say so
  *
  * and the array of channel rows behind them. Rows are type-stable: memory of a row is a row for
- * ever, and its fields other than `next`, `state`, `tag` and `info` do not change between
- * publication and the end of the grace period after removal. An info never changes: it is replaced
- * by another one, and the old one stays for a grace period. Tables are rte_hash with lock-free readers; grace periods
- * are liburcu QSBR's.
+ * ever, and what is immutable in it does not change between publication and the end of the grace
+ * period after removal. An info never changes: it is replaced by another one, and the old one stays
+ * for a grace period. Grace periods are liburcu QSBR's.
  *
  * Exclusion: one writer (control), any number of readers inside mqt_rcu_read sections.
  */
@@ -41,16 +39,18 @@ enum mqt_chan_state {
 
 /** A row. Read by anybody in a section; written by the control lcore. */
 struct mqt_chan {
-	_Atomic(struct mqt_chan *) next; /* next newer channel of the same client. R: any, RCU */
+	_Atomic int32_t next;            /* see mqt_chan_next(). R: any, RCU */
 	_Atomic uint32_t state;          /* enum mqt_chan_state. R: any */
-	uint32_t tag; /* the control lcore's own, 0 at first; comes back through reclaim */
+	_Atomic uint32_t next_client;    /* of its bucket of the channel map. R: lib/maps, RCU */
+	_Atomic uint32_t next_id;        /* of its bucket of the info map. R: lib/maps, RCU */
 	_Atomic(struct mqt_info *) info; /* see mqt_chan_info(). R: any, RCU */
+	uint32_t tag; /* the control lcore's own, 0 at first; comes back through reclaim */
 	/* immutable while published */
+	uint32_t sig; /* of the client's digest */
 	mqt_chan_id id;
-	uint64_t stamp_ns;     /* CONNACK's arrival, mono */
-	uint64_t connected_ns; /* registration, mono */
-	uint64_t connected_wall_ns;
-	uint64_t epoch; /* grows with each channel of this client id; see event.h */
+	uint64_t stamp_ns;          /* CONNACK's arrival, mono */
+	uint64_t connected_wall_ns; /* registration */
+	uint64_t epoch;             /* grows with each channel of this client id; see event.h */
 };
 
 _Static_assert(sizeof(struct mqt_chan) == 64, "one row is one cache line");
@@ -66,6 +66,19 @@ mqt_chan_info(const struct mqt_chan *chan)
 	return atomic_load_explicit(&chan->info, memory_order_acquire);
 }
 
+/**
+ * Next newer channel of the same client; NULL at the end. A channel that has been removed still leads
+ * to those that were behind it (R9). Context: a section, or the writer.
+ */
+static inline struct mqt_chan *
+mqt_chan_next(const struct mqt_chan *chan)
+{
+	/* pairs with the release stores in mqt_maps_insert() and mqt_maps_remove() */
+	int32_t rows = atomic_load_explicit(&chan->next, memory_order_acquire);
+
+	return rows ? (struct mqt_chan *)(uintptr_t)(chan + rows) : NULL;
+}
+
 /** How a connection ended, of which the channel is still there. */
 struct mqt_chan_end {
 	uint64_t wall_ns;
@@ -74,15 +87,16 @@ struct mqt_chan_end {
 
 struct mqt_maps;
 
+#define MQT_MAPS_MAX_CHANNELS (1u << 30)
+
 struct mqt_maps_params {
-	uint32_t max_channels; /* rows; tables are sized with reclaim slack on top */
-	int socket_id;         /* NUMA node, or SOCKET_ID_ANY */
-	const char *name;      /* unique prefix for the rte_hash names in this process */
+	uint32_t max_channels; /* 1 to MQT_MAPS_MAX_CHANNELS */
 };
 
 /**
- * @return NULL with rte_errno set. Ownership: mqt_maps_destroy().
- * Context: EAL must be initialised; may block.
+ * Memory is taken as it is first used, in huge pages where the system gives them unasked; it lies on
+ * the NUMA node of whoever uses it first: the control lcore.
+ * @return NULL with rte_errno EINVAL or ENOMEM. Ownership: mqt_maps_destroy().
  */
 struct mqt_maps *mqt_maps_create(const struct mqt_maps_params *params);
 
@@ -96,13 +110,11 @@ void mqt_maps_destroy(struct mqt_maps *maps);
  * publishes it.
  * @param id not in the maps yet.
  * @param info owned by the maps from success on, until it comes back through reclaim.
- * @param now_ns, @param wall_ns become connected_ns, connected_wall_ns.
- * @param epoch of the client.
+ * @param wall_ns becomes connected_wall_ns. @param epoch of the client.
  * @return the row, or NULL with rte_errno ENOSPC (nothing changed) or EEXIST.
  */
 struct mqt_chan *mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info,
-		uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns, uint64_t epoch)
-		MQT_REQUIRES(mqt_role_control);
+		uint64_t stamp_ns, uint64_t wall_ns, uint64_t epoch) MQT_REQUIRES(mqt_role_control);
 
 /** Takes a channel out of the live map and sets @p state. @return 0, or -ENOENT if not live. */
 int mqt_maps_set_down(struct mqt_maps *maps, mqt_chan_id id, enum mqt_chan_state state)
@@ -139,6 +151,24 @@ struct mqt_chan *mqt_maps_get(const struct mqt_maps *maps, mqt_chan_id id)
 /** Head of a client's list for the writer. @return NULL where it has no channel. */
 struct mqt_chan *mqt_maps_head(const struct mqt_maps *maps, const struct mqt_digest *digest)
 		MQT_REQUIRES(mqt_role_control);
+
+/** What a channel or a client is about to be looked up, inserted or removed for needs, in order. */
+enum mqt_maps_step {
+	MQT_MAPS_BUCKET,
+	MQT_MAPS_ROW,  /* the first of the bucket */
+	MQT_MAPS_INFO, /* of that row; of a channel also its client's bucket */
+	MQT_MAPS_N_STEPS,
+};
+
+/**
+ * Begins to load what a call with that id or digest will touch, one step. Whoever has many of them
+ * takes each step for all before the next step for the first. Nothing is promised.
+ * Context: the writer, or a section.
+ */
+void mqt_maps_prefetch_chan(const struct mqt_maps *maps, mqt_chan_id id, enum mqt_maps_step step);
+/** The same for a client. */
+void mqt_maps_prefetch_client(const struct mqt_maps *maps, const struct mqt_digest *digest,
+		enum mqt_maps_step step);
 
 /** Called for each reclaimed channel; @p info belongs to the callee, @p tag was the row's. */
 typedef void (*mqt_maps_reclaim_fn)(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag);
@@ -180,13 +210,16 @@ void mqt_rcu_read_lock(void) MQT_ACQUIRE_SHARED(mqt_rcu_read);
 void mqt_rcu_read_unlock(void) MQT_RELEASE_SHARED(mqt_rcu_read);
 
 /**
- * Oldest channel of a client; follow `next` (acquire) to the newest. The caller compares the
- * client id in full. A row whose state is MQT_CHAN_FREE was removed a moment ago: skip it.
+ * Oldest channel of a client; mqt_chan_next() leads to the newest. The caller compares the client
+ * id in full. A row whose state is MQT_CHAN_FREE was removed a moment ago: skip it.
  */
 const struct mqt_chan *mqt_maps_lookup(const struct mqt_maps *maps, const struct mqt_digest *digest)
 		MQT_REQUIRES_SHARED(mqt_rcu_read);
 
-/** As mqt_maps_lookup() for @p n clients (at most RTE_HASH_LOOKUP_BULK_MAX); NULL where none. */
+/** At most so many clients in one mqt_maps_lookup_bulk(). */
+#define MQT_MAPS_BULK 64
+
+/** As mqt_maps_lookup() for @p n clients; NULL where none. */
 void mqt_maps_lookup_bulk(const struct mqt_maps *maps, const struct mqt_digest *digests, unsigned n,
 		const struct mqt_chan **out) MQT_REQUIRES_SHARED(mqt_rcu_read);
 

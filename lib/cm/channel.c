@@ -116,8 +116,7 @@ struct mqt_chan *
 cm_chan_insert(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_t stamp_ns,
 		uint64_t epoch)
 {
-	struct mqt_chan *row = mqt_maps_insert(
-			cm->maps, id, info, stamp_ns, cm->now_ns, cm->wall_ns, epoch);
+	struct mqt_chan *row = mqt_maps_insert(cm->maps, id, info, stamp_ns, cm->wall_ns, epoch);
 
 	if (!row)
 		return NULL;

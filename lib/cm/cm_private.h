@@ -308,7 +308,7 @@ cm_row_up(const struct mqt_chan *row)
 static inline struct mqt_chan *
 cm_row_next(const struct mqt_chan *row)
 {
-	return atomic_load_explicit(&row->next, memory_order_relaxed);
+	return mqt_chan_next(row);
 }
 
 /* cm.c */

@@ -65,6 +65,13 @@ struct lookup {
 	unsigned found;
 };
 
+/* Whether @p a is older; not where they are of one age. */
+static bool
+older(const struct mqt_chan *a, const struct mqt_chan *b)
+{
+	return a->stamp_ns < b->stamp_ns;
+}
+
 /* Puts a channel in its place by age. */
 static void
 lookup_add(struct lookup *l, const struct mqt_chan *row)
@@ -72,9 +79,9 @@ lookup_add(struct lookup *l, const struct mqt_chan *row)
 	unsigned i = RTE_MIN(l->found, l->max);
 
 	l->found++;
-	if (!l->newest || row->connected_ns >= l->newest->connected_ns)
+	if (!l->newest || !older(row, l->newest))
 		l->newest = row;
-	while (i > 0 && row->connected_ns < l->out[i - 1]->connected_ns) {
+	while (i > 0 && older(row, l->out[i - 1])) {
 		if (i < l->max)
 			l->out[i] = l->out[i - 1];
 		i--;
@@ -89,8 +96,7 @@ visit_maps(struct lookup *l, uint16_t domain, const struct mqt_digest *digest)
 {
 	const struct mqt_chan *row = mqt_maps_lookup(l->cm->maps, digest);
 
-	/* acquire: pairs with the release that linked the row */
-	for (; row; row = atomic_load_explicit(&row->next, memory_order_acquire)) {
+	for (; row; row = mqt_chan_next(row)) {
 		const struct mqt_info *info = mqt_chan_info(row);
 
 		/* acquire: pairs with the release that removed it a moment ago */

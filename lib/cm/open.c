@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cm_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include <rte_common.h>

@@ -85,7 +85,7 @@ BREAKS = [
     ("R10", "rows are reused before their grace period ends",
      "lib/maps/maps.c",
      "maps->reclaimed != completed",
-     "maps->retired.n > 0 && completed < UINT64_MAX"),
+     "maps->retired_first != NO_PLACE && completed < UINT64_MAX"),
     ("R11", "the begin of a CONNACK passes before it is complete",
      "lib/conn/handshake.c",
      "			return REPLY_WAITS;",

@@ -87,8 +87,7 @@ look(struct sim_world *w, const struct mqt_digest *digest)
 	unsigned n = 0, n_live = 0;
 
 	mqt_rcu_read_lock();
-	for (c = mqt_maps_lookup(maps, digest); c;
-			c = atomic_load_explicit(&c->next, memory_order_acquire)) {
+	for (c = mqt_maps_lookup(maps, digest); c; c = mqt_chan_next(c)) {
 		n++;
 		n_live += mqt_maps_is_live(maps, c->id);
 		if (mqt_maps_info(maps, c->id) != c)

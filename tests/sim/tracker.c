@@ -154,9 +154,7 @@ static const struct mqt_registry_ops registry_ops = {
 static int
 make_manager(struct sim_tracker *t)
 {
-	struct mqt_maps_params maps = { .max_channels = t->config.limits.max_clients,
-		.socket_id = SOCKET_ID_ANY,
-		.name = "sim" };
+	struct mqt_maps_params maps = { .max_channels = t->config.limits.max_clients };
 	struct mqt_cm_owner owners[SIM_WORKERS];
 	struct mqt_cm_params cm = {
 		.config = &t->config,

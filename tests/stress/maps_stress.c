@@ -94,8 +94,7 @@ create(struct stress *s)
 	struct mqt_cm_owner owner = { .slots = { .stride = sizeof(struct mqt_slot),
 						      .n = STRESS_SLOTS } };
 
-	s->maps = mqt_maps_create(&(struct mqt_maps_params){
-			.max_channels = STRESS_SLOTS, .socket_id = -1, .name = "stress" });
+	s->maps = mqt_maps_create(&(struct mqt_maps_params){ .max_channels = STRESS_SLOTS });
 	s->events = mqt_event_ring_create(EVENTS);
 	s->mailbox = mqt_mailbox_create(RING);
 	s->slots = calloc(STRESS_SLOTS, sizeof(*s->slots));

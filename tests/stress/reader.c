@@ -256,7 +256,7 @@ follow(struct state *t, uint32_t client, const struct mqt_chan *row)
 	unsigned n = 0;
 
 	/* the state first: a row that has been removed has its successor already */
-	for (; row; row = atomic_load_explicit(&row->next, memory_order_acquire)) {
+	for (; row; row = mqt_chan_next(row)) {
 		struct seen_row seen = see(row);
 
 		n += state_of(row) != MQT_CHAN_FREE;

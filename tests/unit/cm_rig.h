@@ -249,17 +249,12 @@ struct rig_params {
 static inline struct rig *
 rig_create(struct rig_params p)
 {
-	static unsigned serial;
 	struct rig *rig = calloc(1, sizeof(*rig));
 	struct mqt_cm_owner owners[RIG_MAX_OWNERS];
-	char name[16];
-	struct mqt_maps_params mp = {
-		.max_channels = p.max_clients, .socket_id = -1, .name = name
-	};
+	struct mqt_maps_params mp = { .max_channels = p.max_clients };
 
 	if (!rig)
 		abort();
-	snprintf(name, sizeof(name), "rig%u", serial++);
 	mqt_config_init(&rig->config);
 	rig->config.node_id = 7;
 	rig->config.n_domains = 2;

@@ -134,11 +134,8 @@ tracker_start(struct tracker *t)
 
 	snprintf(name, sizeof(name), "ctl%u", n_started++);
 	MUST(mqt_hash_key_init(&t->hash_key) == 0);
-	t->maps = mqt_maps_create(&(struct mqt_maps_params){
-			.max_channels = t->config.limits.max_clients,
-			.socket_id = -1,
-			.name = name,
-	});
+	t->maps = mqt_maps_create(
+			&(struct mqt_maps_params){ .max_channels = t->config.limits.max_clients });
 	MUST(t->maps);
 	t->events = mqt_event_ring_create(t->config.limits.events);
 	t->mailbox = mqt_mailbox_create(1024);

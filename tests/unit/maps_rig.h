@@ -83,7 +83,7 @@ insert(struct mqt_maps *maps, mqt_chan_id id, uint64_t client)
 	struct mqt_chan *row;
 
 	mqt_role_control_assert();
-	row = mqt_maps_insert(maps, id, info, mix(id), id + 1, id + 2, client);
+	row = mqt_maps_insert(maps, id, info, mix(id), id + 2, client);
 	if (!row) /* it stayed ours */
 		info_free(info);
 	return row;
@@ -92,16 +92,7 @@ insert(struct mqt_maps *maps, mqt_chan_id id, uint64_t client)
 static inline struct mqt_maps *
 maps_new(uint32_t max_channels)
 {
-	static unsigned n;
-	char name[16];
-	struct mqt_maps_params params = {
-		.max_channels = max_channels,
-		.socket_id = SOCKET_ID_ANY,
-		.name = name,
-	};
-
-	snprintf(name, sizeof(name), "maps%u", n++);
-	return mqt_maps_create(&params);
+	return mqt_maps_create(&(struct mqt_maps_params){ .max_channels = max_channels });
 }
 
 /* What came home through reclaim, in order. */
@@ -168,7 +159,7 @@ ids_of(const struct mqt_maps *maps, uint64_t client, mqt_chan_id *ids, unsigned 
 	unsigned n = 0;
 
 	mqt_rcu_read_lock();
-	for (row = mqt_maps_lookup(maps, &digest); row; row = atomic_load(&row->next)) {
+	for (row = mqt_maps_lookup(maps, &digest); row; row = mqt_chan_next(row)) {
 		CHECK(row_is_whole(row, client, 0));
 		CHECK(atomic_load(&row->state) != MQT_CHAN_FREE);
 		if (n < max)

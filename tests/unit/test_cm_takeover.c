@@ -27,22 +27,20 @@ but_clean(struct rig_open how)
 static unsigned refuse_inserts;
 
 struct mqt_chan *__real_mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id,
-		struct mqt_info *info, uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns,
-		uint64_t epoch);
+		struct mqt_info *info, uint64_t stamp_ns, uint64_t wall_ns, uint64_t epoch);
 struct mqt_chan *__wrap_mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id,
-		struct mqt_info *info, uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns,
-		uint64_t epoch);
+		struct mqt_info *info, uint64_t stamp_ns, uint64_t wall_ns, uint64_t epoch);
 
 struct mqt_chan *
 __wrap_mqt_maps_insert(struct mqt_maps *maps, mqt_chan_id id, struct mqt_info *info,
-		uint64_t stamp_ns, uint64_t now_ns, uint64_t wall_ns, uint64_t epoch)
+		uint64_t stamp_ns, uint64_t wall_ns, uint64_t epoch)
 {
 	if (refuse_inserts > 0) {
 		refuse_inserts--;
 		rte_errno = ENOSPC;
 		return NULL;
 	}
-	return __real_mqt_maps_insert(maps, id, info, stamp_ns, now_ns, wall_ns, epoch);
+	return __real_mqt_maps_insert(maps, id, info, stamp_ns, wall_ns, epoch);
 }
 
 /* --- takeover --------------------------------------------------------------------------------- */

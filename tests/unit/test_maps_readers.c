@@ -39,8 +39,7 @@ race_lookup(struct race_reader *r, uint64_t client) MQT_REQUIRES_SHARED(mqt_rcu_
 	const struct mqt_chan *row;
 	unsigned n = 0;
 
-	for (row = mqt_maps_lookup(r->race->maps, &digest); row;
-			row = atomic_load_explicit(&row->next, memory_order_acquire)) {
+	for (row = mqt_maps_lookup(r->race->maps, &digest); row; row = mqt_chan_next(row)) {
 		bool registered = atomic_load_explicit(&row->state, memory_order_acquire) !=
 				MQT_CHAN_FREE;
 
