@@ -23,7 +23,8 @@
  *   tcp.c        sequence numbers, acknowledgements, FIN and RST
  *   reorder.c    segments behind a gap
  *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
- *   handshake.c  CONNECT and CONNACK, opening a channel, parking (R11)
+ *   handshake.c  CONNECT and CONNACK, opening a channel
+ *   park.c       what the broker sends until GRANT (R11, R12)
  *   layers.c     what comes before CONNECT: PROXY header, request for a WebSocket
  *   ws.c         WebSocket frames between TCP and MQTT
  *   session.c    the session of a flow: fed by its taps, inherited, handed over
@@ -605,14 +606,22 @@ uint32_t handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uin
 /** Whether the segment repeats a byte of CONNECT, or a FIN, with another content (I12). */
 bool handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v);
 
-/** Releases what is parked; the handshake is over. */
-void handshake_release(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
-
 /** The newcomer cannot be admitted: passes untracked or is refused, as its listener says. */
 void handshake_unadmitted(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /** The wait for GRANT has taken too long (R7). */
 void handshake_opening_timeout(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/* --- park.c ------------------------------------------------------------------------------------ */
+
+/** Holds a segment of the broker, or drops it. @return whether there is something new to look at. */
+bool park_input(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p) WORKER_ROLE;
+
+/** OPENING: ends the channel where the broker has ended the connection behind its CONNACK. */
+void park_watch(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** Releases what is parked; the handshake is over. */
+void park_release(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /* --- layers.c ---------------------------------------------------------------------------------- */
 

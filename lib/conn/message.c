@@ -131,7 +131,7 @@ on_grant(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg)
 	silence_watch(cs, c);
 	channel_post(cs, c, MQT_MSG_GRANTED, MQT_REASON_NONE, NULL);
 	session_begin(cs, c, msg->session);
-	handshake_release(cs, c);
+	park_release(cs, c);
 	if (c->state == MQT_CONN_CONNECTED && c->stream[CLIENT].flags & STREAM_FIN)
 		tcp_client_closed(cs, c);
 }

@@ -91,7 +91,7 @@ BREAKS = [
      "			return REPLY_WAITS;",
      "			return REPLY_PASSES;"),
     ("R12", "a flow parks as much as its broker sends",
-     "lib/conn/handshake.c",
+     "lib/conn/park.c",
      "	if (s->n_held < cs->parked_max) {",
      "	if (s->n_held < UINT8_MAX) {"),
     ("I4", "a newcomer does not wait for those that step down",
