@@ -22,7 +22,8 @@ static const struct command {
 			bench_codec },
 	{ "maps", "the three maps, SIZE channels; baseline: a bare rte_hash of the same keys",
 			bench_maps },
-	{ "cm", "the channel manager, SIZE clients, fake owners in the same thread", bench_cm },
+	{ "cm", "the channel manager, SIZE clients; baseline: its owners on the same core",
+			bench_cm },
 	{ "datapath",
 			"packets of SIZE established connections; baseline: view and rte_hash "
 			"look-up alone",
