@@ -28,6 +28,8 @@ static const struct command {
 			"packets of SIZE established connections; baseline: view and rte_hash "
 			"look-up alone",
 			bench_datapath },
+	{ "memory", "bytes a connected client, all counted, SIZE of them (1M, 4M, up to 10M)",
+			bench_memory },
 	{ "lives", "whole connections, SIZE of them a run: one worker, the control lcore",
 			bench_lives },
 	{ "latency", "time of a packet in the tracker at a share of its capacity, SIZE connections",

@@ -256,4 +256,7 @@ struct mqt_maps_sizes {
 
 void mqt_maps_sizes(const struct mqt_maps *maps, struct mqt_maps_sizes *out);
 
+/** Bytes of the rows used so far and of all buckets; infos not counted. R: any thread. */
+uint64_t mqt_maps_bytes(const struct mqt_maps *maps);
+
 #endif

@@ -151,3 +151,12 @@ mqt_maps_sizes(const struct mqt_maps *maps, struct mqt_maps_sizes *out)
 			? maps->n_rows - out->channels - out->retired
 			: 0;
 }
+
+uint64_t
+mqt_maps_bytes(const struct mqt_maps *maps)
+{
+	uint64_t row = sizeof(*maps->rows) + sizeof(*maps->links);
+	uint64_t bucket = sizeof(*maps->clients) + sizeof(*maps->ids);
+
+	return maps_get(&maps->n_touched) * row + maps->n_buckets * bucket;
+}

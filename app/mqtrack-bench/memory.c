@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "bench.h"
+#include "life.h"
+#include "mqtrack/mqtt.h"
+#include "tracker.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <rte_malloc.h>
+#include <rte_memory.h>
+
+/*
+ * What a connected client costs: a tracker with one worker gets so many connections by their real
+ * handshakes, each with a client id of 23 bytes and no subscriptions, and what the process has
+ * resident is compared with what it had before the tracker was made. Nothing is left out, the mbufs of
+ * the traffic included. Each number of clients is measured in a process of its own, so that no size
+ * meets memory that another has left.
+ *
+ *   memory.bytes_per_client  all of it, a client
+ *   memory.conn              of that: connections (slots)
+ *   memory.flow_table        of that: EAL's memory: flow tables, mbufs
+ *   memory.maps              of that: rows and buckets of the maps
+ *   memory.info              of that: what is known of the client, with malloc's own
+ *   memory.rest              of that: everything else
+ *   memory.reserved          EAL's memory a client as allocated, touched or not: what is used of huge
+ *                            pages
+ *   memory.idle              a tracker made for so many clients before the first comes, whole
+ */
+
+#define WINDOW       1024u
+#define ID_LEN       23
+#define KEEPALIVE    65535 /* nobody speaks while others connect */
+#define MAX_CLIENTS  10000000u
+#define BYTES_GUESS  800u /* a client, for what fits */
+#define SETTLE_TURNS 64u
+
+enum figure {
+	TOTAL,
+	CONN,
+	FLOW_TABLE,
+	MAPS,
+	INFO,
+	REST,
+	RESERVED,
+	IDLE,
+	N_FIGURES,
+};
+
+static const char *const figure_names[N_FIGURES] = {
+	[TOTAL] = "memory.bytes_per_client",
+	[CONN] = "memory.conn",
+	[FLOW_TABLE] = "memory.flow_table",
+	[MAPS] = "memory.maps",
+	[INFO] = "memory.info",
+	[REST] = "memory.rest",
+	[RESERVED] = "memory.reserved",
+	[IDLE] = "memory.idle",
+};
+
+/* Of a process, bytes. */
+struct usage {
+	uint64_t resident;
+	uint64_t eal_resident; /* of that */
+	uint64_t eal_allocated;
+};
+
+struct rig {
+	uint32_t n, n_begun;
+	struct tracker *t;
+	struct life lives[WINDOW];
+	struct rte_mbuf *outside[WINDOW], *inside[WINDOW];
+};
+
+/* --- what is there --------------------------------------------------------------------------------- */
+
+/* "Name:  123 kB" of a file of /proc, bytes. */
+static uint64_t
+proc_bytes(const char *path, const char *name)
+{
+	FILE *f = fopen(path, "r");
+	char line[128];
+	uint64_t kib = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strncmp(line, name, strlen(name)) == 0)
+			kib = strtoull(line + strlen(name) + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return kib * 1024;
+}
+
+/* Bytes of a mapping that are in memory; 0 where that cannot be told. */
+static uint64_t
+resident(void *mem, size_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), n = (len + page - 1) / page;
+	uint64_t pages = 0;
+	unsigned char *in = malloc(n);
+
+	if (in && mincore(mem, len, in) == 0)
+		for (size_t i = 0; i < n; i++)
+			pages += in[i] & 1;
+	free(in);
+	return pages * page;
+}
+
+static int
+add_resident(const struct rte_memseg_list *list, const struct rte_memseg *seg, size_t len,
+		void *arg)
+{
+	*(uint64_t *)arg += resident(seg->addr, len);
+	return 0;
+}
+
+static struct usage
+usage_now(void)
+{
+	struct rte_malloc_socket_stats stats;
+	struct usage u = { .resident = proc_bytes("/proc/self/status", "VmRSS") +
+				proc_bytes("/proc/self/status", "HugetlbPages") };
+
+	rte_memseg_contig_walk(add_resident, &u.eal_resident);
+	for (unsigned i = 0; i < rte_socket_count(); i++)
+		if (rte_malloc_get_socket_stats(rte_socket_id_by_idx(i), &stats) == 0)
+			u.eal_allocated += stats.heap_allocsz_bytes;
+	return u;
+}
+
+/* --- connections ------------------------------------------------------------------------------------ */
+
+static void
+write_connect(struct life *l, struct rte_mbuf *m)
+{
+	uint8_t id[ID_LEN + 1], buf[LIFE_MAX_DATA];
+	struct mqt_mqtt_connect c = {
+		.version = 4,
+		.clean_start = true,
+		.keepalive_sec = KEEPALIVE,
+		.clientid = { id, ID_LEN },
+	};
+
+	snprintf((char *)id, sizeof(id), "device-%016x", l->client);
+	bench_write(m, &l->flow, true, MQT_TCP_ACK | MQT_TCP_PSH, buf,
+			(uint16_t)mqt_mqtt_connect_encode(buf, sizeof(buf), &c));
+	l->step++;
+}
+
+/* One packet of each life. @return 0, or -1: no mbufs. */
+static int
+play_step(struct rig *r, uint32_t n)
+{
+	unsigned n_out = 0, n_in = 0, out = 0, in = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = rte_pktmbuf_alloc(r->t->pool);
+		struct life *l = &r->lives[i];
+
+		if (!m)
+			return -1;
+		if (life_is_clients(l))
+			r->outside[n_out++] = m;
+		else
+			r->inside[n_in++] = m;
+		if (l->step == LIFE_CONNECT)
+			write_connect(l, m);
+		else
+			life_write(l, m);
+	}
+	while (out < n_out || in < n_in) {
+		unsigned o = RTE_MIN(n_out - out, TRACKER_BURST);
+		unsigned k = RTE_MIN(n_in - in, TRACKER_BURST);
+
+		tracker_worker_turn(r->t, 0, r->outside + out, o, r->inside + in, k);
+		out += o;
+		in += k;
+		tracker_control_turn(r->t);
+	}
+	return 0;
+}
+
+static int
+connect_all(struct rig *r)
+{
+	while (r->n_begun < r->n) {
+		uint32_t n = RTE_MIN(WINDOW, r->n - r->n_begun);
+
+		for (uint32_t i = 0; i < n; i++, r->n_begun++)
+			life_begin(&r->lives[i], r->n_begun, r->n_begun, true, false);
+		for (unsigned step = LIFE_SYN; step <= LIFE_CONNACK; step++)
+			if (play_step(r, n) != 0)
+				return -1;
+		tracker_idle_turn(r->t);
+	}
+	for (unsigned i = 0; i < SETTLE_TURNS; i++)
+		tracker_idle_turn(r->t);
+	return 0;
+}
+
+static bool
+is_complete(const struct rig *r)
+{
+	return tracker_is_clean(r->t) && tracker_state(r->t, MQT_CONN_CONNECTED) == r->n &&
+			mqt_cm_live_count(r->t->cm) == r->n;
+}
+
+/* --- one size ----------------------------------------------------------------------------------------- */
+
+static uint64_t
+info_bytes(const struct mqt_maps *maps)
+{
+	const struct mqt_chan *row;
+	uint64_t bytes = 0;
+	uint32_t pos = 0;
+
+	mqt_rcu_read_lock();
+	while ((row = mqt_maps_next(maps, &pos)))
+		bytes += malloc_usable_size(mqt_chan_info(row)) + sizeof(size_t);
+	mqt_rcu_read_unlock();
+	return bytes;
+}
+
+static void
+fill_figures(const struct rig *r, const struct usage *before, double v[N_FIGURES])
+{
+	struct mqt_slots slots = mqt_conns_slots(r->t->worker[0].conns);
+	struct usage now = usage_now();
+	double n = r->n;
+
+	v[TOTAL] = (double)(now.resident - before->resident) / n;
+	v[CONN] = (double)resident(slots.base, (size_t)slots.n * slots.stride) / n;
+	v[FLOW_TABLE] = (double)(now.eal_resident - before->eal_resident) / n;
+	v[MAPS] = (double)mqt_maps_bytes(r->t->maps) / n;
+	v[INFO] = (double)info_bytes(r->t->maps) / n;
+	v[REST] = v[TOTAL] - v[CONN] - v[FLOW_TABLE] - v[MAPS] - v[INFO];
+	v[RESERVED] = (double)(now.eal_allocated - before->eal_allocated) / n;
+}
+
+static struct tracker *
+make_tracker(uint32_t n)
+{
+	struct tracker_params params = {
+		.n_workers = 1,
+		.n_mbufs = 4 * WINDOW - 1,
+		.mbuf_size = LIFE_MAX_DATA,
+		.name = "memory",
+	};
+
+	mqt_config_init(&params.config);
+	params.config.limits.max_clients = n;
+	return tracker_create(&params);
+}
+
+/* @return 0, or -1. */
+static int
+measure(uint32_t n, double v[N_FIGURES])
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	struct usage before;
+
+	if (!r || bench_eal_init(tracker_mem_mib(n, 2ull * n)) != 0)
+		return -1;
+	memset(r, 0xff, sizeof(*r)); /* its memory is there from now on */
+	r->n = n;
+	r->n_begun = 0;
+	mqt_rcu_register();
+	before = usage_now();
+	r->t = make_tracker(n);
+	if (!r->t)
+		return -1;
+	v[IDLE] = (double)(usage_now().resident - before.resident);
+	if (connect_all(r) != 0 || !is_complete(r))
+		return -1;
+	fill_figures(r, &before, v);
+	return 0;
+}
+
+/* The same in a process of its own. */
+static int
+measure_apart(uint32_t n, double v[N_FIGURES])
+{
+	int fds[2], status = -1;
+	ssize_t got;
+	pid_t pid;
+
+	if (pipe(fds) != 0)
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		bool ok = measure(n, v) == 0;
+
+		if (ok && write(fds[1], v, N_FIGURES * sizeof(*v)) < 0)
+			ok = false;
+		exit(ok ? 0 : 1);
+	}
+	close(fds[1]);
+	got = read(fds[0], v, N_FIGURES * sizeof(*v));
+	close(fds[0]);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+		return -1;
+	return got == (ssize_t)(N_FIGURES * sizeof(*v)) ? 0 : -1;
+}
+
+/* --- the subcommand ------------------------------------------------------------------------------------ */
+
+static int
+run_size(uint32_t n, struct bench_report *report)
+{
+	struct bench_samples *s = calloc(1, sizeof(*s));
+	double v[N_FIGURES] = { 0 };
+	char name[64];
+	int rc = s ? measure_apart(n, v) : -1;
+
+	if (rc)
+		fprintf(stderr, "mqtrack-bench: memory: not all could connect\n");
+	for (unsigned f = 0; f < N_FIGURES && rc == 0; f++) {
+		s->n = 1;
+		s->v[0] = v[f];
+		bench_report_add(report, bench_name(name, sizeof(name), figure_names[f], n),
+				"bytes", s, NULL, NULL);
+	}
+	free(s);
+	return rc;
+}
+
+int
+bench_memory(const struct bench_args *args, struct bench_report *report)
+{
+	uint64_t fit = proc_bytes("/proc/meminfo", "MemAvailable") / BYTES_GUESS / 1000000 *
+			1000000;
+	const uint64_t sizes[] = { 1000000, 4000000, RTE_MIN(fit, (uint64_t)MAX_CLIENTS) };
+
+	if (args->size)
+		return run_size((uint32_t)args->size, report) == 0 ? 0 : 1;
+	for (unsigned i = 0; i < RTE_DIM(sizes); i++)
+		if (sizes[i] <= fit && (i == 0 || sizes[i] > sizes[i - 1]) &&
+				run_size((uint32_t)sizes[i], report) != 0)
+			return 1;
+	return 0;
+}
