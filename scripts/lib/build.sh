@@ -21,7 +21,9 @@ build() {
 	if [ ! -f "$dir/build.ninja" ]; then
 		CC=$compiler meson setup "$dir" "$MQT_TOP" "${options[@]}" >"$log" 2>&1 || status=$?
 	else
-		meson setup --reconfigure "$dir" "$MQT_TOP" "${options[@]}" >"$log" 2>&1 || status=$?
+		# "meson setup --reconfigure" takes no b_lto.
+		{ meson configure "$dir" "${options[@]}" &&
+			meson setup --reconfigure "$dir" "$MQT_TOP"; } >"$log" 2>&1 || status=$?
 	fi
 	if [ "$status" = 0 ]; then
 		${MQT_BUILD_LIMIT:+timeout "$MQT_BUILD_LIMIT"} ninja -C "$dir" "$@" >"$log" 2>&1 || status=$?

@@ -95,6 +95,11 @@ lab_possible() (
 
 # lab_up: namespaces, wires, addresses, brokers.
 lab_up() {
+	lab_net && lab_broker north "$NORTH" "$NORTH6" && lab_broker south "$SOUTH" "$SOUTH6"
+}
+
+# lab_net: the same without brokers.
+lab_net() {
 	LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/mqt-XXXXXX")
 	LAB_SOCKET=$LAB_DIR/mqtrackd.sock
 	trap lab_down EXIT
@@ -124,7 +129,6 @@ lab_up() {
 	for i in "$NORTH6/64" "$SOUTH6/64"; do
 		ip -n "$LAB-brk" address add "$i" dev b0 nodad
 	done
-	lab_broker north "$NORTH" "$NORTH6" && lab_broker south "$SOUTH" "$SOUTH6"
 }
 
 # lab_wire NAMESPACE NEAR FAR: a veth pair from there to the tracker's namespace. Checksums must be

@@ -8,6 +8,7 @@ MQT_PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config
 MQT_PACKAGES_RUN=(mosquitto mosquitto-clients iproute2 ethtool tcpdump procps python3)
 MQT_PACKAGES_TEST=(clang libclang-rt-14-dev llvm-14 clang-format iputils-ping git spin
 	libpaho-mqtt-dev python3-paho-mqtt)
+MQT_PACKAGES_PEERS=(haproxy nftables dpdk-dev iproute2 ethtool procps python3)
 
 # packages_install NAME...: installs what of these is missing; silent unless it fails.
 packages_install() {

@@ -8,6 +8,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lib"))
 import bench_report as report  # noqa: E402
+import bench_samples as samples  # noqa: E402
 
 
 def result(low, median, high, unit="opens/s", ratio=None, name="cm.open"):
@@ -85,6 +86,22 @@ class Goals(unittest.TestCase):
         self.assertEqual(self.reached(name="c", at_least=0), "not measured")
         self.assertEqual(self.reached(name="a", over="c", at_least=0), "not measured")
         self.assertEqual(self.reached(name="b", field="ratio", at_least=0), "not measured")
+
+
+class Samples(unittest.TestCase):
+    def test_samples_become_results_beside_their_baseline(self):
+        lines = ["a\tx/s\t4\n", "b\tx/s\t3\ta\tthe other\n", "a\tx/s\t8\n",
+                 "b\tx/s\t1\ta\tthe other\n", "b\tx/s\t2\ta\tthe other\n"]
+        a, b = samples.results(lines)
+        self.assertEqual((a["runs"], a["min"], a["median"], a["max"]), (2, 4, 6, 8))
+        self.assertEqual((a["baseline"], a["ratio"]), (None, None))
+        self.assertEqual((b["median"], b["baseline"], b["baseline_median"]), (2, "the other", 6))
+        self.assertAlmostEqual(b["ratio"], 1 / 3)
+
+    def test_a_baseline_that_was_not_measured_is_none(self):
+        (only,) = samples.results(["b\tx/s\t3\ta\tthe other\n"])
+        self.assertEqual((only["baseline"], only["baseline_median"], only["ratio"]),
+                         (None, None, None))
 
 
 if __name__ == "__main__":
