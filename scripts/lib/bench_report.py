@@ -204,7 +204,7 @@ def main(args):
     old = None
     if args.against:
         old = {r["name"]: r for r in json.loads(args.against.read_text("utf-8"))["results"]}
-    goals = json.loads(args.goals.read_text("utf-8")) if args.goals else []
+    goals = json.loads(args.goals.read_text("utf-8"))["goals"] if args.goals else []
     text = "\n".join(markdown(report, goals, old)) + "\n"
     Path(args.output + ".json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     Path(args.output + ".md").write_text(text, "utf-8")
