@@ -246,6 +246,8 @@ struct rig_params {
 	unsigned ring;
 };
 
+static struct mqt_waker *rig_waker; /* the control lcore's; NULL: it never sleeps */
+
 static inline struct rig *
 rig_create(struct rig_params p)
 {
@@ -292,6 +294,7 @@ rig_create(struct rig_params p)
 			.registry = &rig->reg,
 			.owners = owners,
 			.n_owners = p.n_owners,
+			.waker = rig_waker,
 	});
 	if (!rig->maps || !rig->events || !rig->cm)
 		abort();
