@@ -54,6 +54,7 @@
 	X(REPLACED, "flows whose five-tuple began a new incarnation")                              \
 	X(CONNECT, "CONNECT packets complete")                                                     \
 	X(CONNACK_REFUSED, "CONNACKs with a refusal; passed")                                      \
+	X(ENDED_EARLY, "connections that an end closed or reset before CONNACK")                   \
 	X(OPENS, "successful CONNACKs parked")                                                     \
 	X(GRANTS, "parked CONNACKs released")                                                      \
 	X(REFUSALS, "newcomers refused")                                                           \
@@ -100,6 +101,7 @@
 	X(ANOMALY_PUBLISH_QOS, "PUBLISHes with QoS 3")                                             \
 	X(ANOMALY_SUBSCRIBE_QOS, "SUBSCRIBEs with QoS 3")                                          \
 	X(ANOMALY_REMAINING_LENGTH, "packets whose length has more than four bytes")               \
+	X(ANOMALY_WS_FRAME, "frames of tracked WebSockets that RFC 6455 does not allow")           \
 	X(ANOMALY_UNTOLD, "anomalies counted without an event: too many, or too late")             \
 	X(STEPDOWNS, "flows closed for the control lcore")                                         \
 	X(KICK_WAITS, "kicks that waited until an end could be told")                              \

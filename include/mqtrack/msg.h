@@ -108,6 +108,7 @@ enum mqt_reason {
 	MQT_REASON_PUBLISH_QOS,      /* QoS 3 */
 	MQT_REASON_SUBSCRIBE_QOS,    /* QoS 3 */
 	MQT_REASON_REMAINING_LENGTH, /* longer than four bytes */
+	MQT_REASON_WS_FRAME,         /* a frame that a WebSocket does not have */
 	MQT_N_REASONS,
 };
 

@@ -44,6 +44,9 @@ void mqt_wheel_destroy(struct mqt_wheel *wheel);
  */
 void mqt_wheel_arm(struct mqt_wheel *wheel, struct mqt_timer *timer, uint64_t due_ns);
 
+/** The same, but one that is armed for an earlier time stays so. */
+void mqt_wheel_arm_by(struct mqt_wheel *wheel, struct mqt_timer *timer, uint64_t due_ns);
+
 /** Disarms; a disarmed timer is left alone. */
 void mqt_wheel_disarm(struct mqt_wheel *wheel, struct mqt_timer *timer);
 

@@ -39,6 +39,7 @@ static const char *const reason_names[] = {
 	[MQT_REASON_PUBLISH_QOS] = "publish_qos",
 	[MQT_REASON_SUBSCRIBE_QOS] = "subscribe_qos",
 	[MQT_REASON_REMAINING_LENGTH] = "remaining_length",
+	[MQT_REASON_WS_FRAME] = "websocket_frame",
 };
 
 _Static_assert(sizeof(reason_names) / sizeof(reason_names[0]) == MQT_N_REASONS, "a name for each");

@@ -121,20 +121,34 @@ link_past(struct mqt_wheel *w, struct mqt_timer *t)
 	w->past_tail = &t->next;
 }
 
-void
-mqt_wheel_arm(struct mqt_wheel *w, struct mqt_timer *t, uint64_t due_ns)
+/* Rounded up: no timer fires too early. */
+static uint64_t
+tick_of(const struct mqt_wheel *w, uint64_t due_ns)
 {
 	uint64_t after_ns = due_ns > w->start_ns ? due_ns - w->start_ns : 0;
 
+	return after_ns / w->tick_ns + (after_ns % w->tick_ns != 0);
+}
+
+void
+mqt_wheel_arm(struct mqt_wheel *w, struct mqt_timer *t, uint64_t due_ns)
+{
 	if (t->pprev)
 		unlink_timer(w, t);
 	else
 		w->n_armed++;
-	t->due_tick = after_ns / w->tick_ns + (after_ns % w->tick_ns != 0);
+	t->due_tick = tick_of(w, due_ns);
 	if (t->due_tick <= w->target)
 		link_past(w, t);
 	else
 		link_slot(w, t);
+}
+
+void
+mqt_wheel_arm_by(struct mqt_wheel *w, struct mqt_timer *t, uint64_t due_ns)
+{
+	if (!mqt_timer_armed(t) || t->due_tick > tick_of(w, due_ns))
+		mqt_wheel_arm(w, t, due_ns);
 }
 
 void

@@ -16,6 +16,7 @@
  * Sources: MQTT 5.0 §2.1.2, §2.1.3, §3.1, §3.3.1.2, §3.8.3.1, §4.13; MQTT 3.1.1 §2.2; DESIGN.md I9.
  */
 #include "conn_private.h"
+#include "mqtrack/proxy.h"
 
 #include <stdlib.h>
 
@@ -44,6 +45,7 @@ static const struct {
 			STREAM_TOLD_SUBSCRIBE },
 	[ANOMALY_REMAINING_LENGTH] = { MQT_W_ANOMALY_REMAINING_LENGTH, MQT_REASON_REMAINING_LENGTH,
 			0 },
+	[ANOMALY_WS_FRAME] = { MQT_W_ANOMALY_WS_FRAME, MQT_REASON_WS_FRAME, 0 },
 };
 static_assert(RTE_DIM(kinds) == ANOMALY_N_KINDS, "each has a counter and a reason");
 
@@ -67,10 +69,17 @@ static struct mqt_info *
 stranger(const struct mqt_conns *cs, const struct conn *c)
 {
 	struct mqt_info *info = calloc(1, sizeof(*info));
+	struct mqt_proxy proxy = { 0 };
 
 	if (!info)
 		return NULL;
 	conn_endpoints(c, &info->peer, &info->broker);
+	if (c->flags & CONN_HANDSHAKE)
+		layers_proxy(c->hs, &proxy);
+	if (proxy.src.version) {
+		info->via = info->peer;
+		info->peer = proxy.src;
+	}
 	info->flags = MQT_INFO_ANONYMOUS;
 	info->listener = c->listener;
 	info->domain = cs->config->listeners[c->listener].domain;
@@ -154,6 +163,13 @@ anomaly_framing(struct mqt_conns *cs, struct conn *c, enum side side, enum mqt_m
 	default:
 		anomaly(cs, c, side, ANOMALY_REMAINING_LENGTH);
 	}
+}
+
+void
+anomaly_ws_frame(struct mqt_conns *cs, struct conn *c, enum side side)
+{
+	count(cs, MQT_W_ANOMALY_FRAMING);
+	anomaly(cs, c, side, ANOMALY_WS_FRAME);
 }
 
 void

@@ -175,6 +175,12 @@ conn_arm(struct mqt_conns *cs, struct conn *c, uint64_t after_ns)
 	mqt_wheel_arm(cs->wheel, &c->timer, cs->now_ns + after_ns);
 }
 
+void
+conn_arm_by(struct mqt_conns *cs, struct conn *c, uint64_t after_ns)
+{
+	mqt_wheel_arm_by(cs->wheel, &c->timer, cs->now_ns + after_ns);
+}
+
 /* --- the flow table ---------------------------------------------------------------------------- */
 
 struct conn *

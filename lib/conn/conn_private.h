@@ -397,6 +397,13 @@ conn_session(struct conn *c)
 	return c->flags & CONN_HANDSHAKE ? &c->hs->session : &c->session;
 }
 
+/** The client has sent MQTT, see its keepalive in silence.c. */
+static inline void
+tcp_note_life(struct mqt_conns *cs, struct conn *c)
+{
+	atomic_store_explicit(&c->slot.seen_ns, cs->now_ns, memory_order_relaxed);
+}
+
 /** Sends on what came in at @p port. Ownership: @p m is gone. */
 static inline WORKER_ROLE void
 conn_forward(struct mqt_conns *cs, struct conn *c, uint16_t port, struct rte_mbuf *m)
@@ -426,6 +433,8 @@ void conn_set_state(struct mqt_conns *cs, struct conn *c, enum mqt_conn_state st
 
 /** (Re-)arms the connection's one timer @p after_ns from now. */
 void conn_arm(struct mqt_conns *cs, struct conn *c, uint64_t after_ns);
+/** Where its timer is not to fire earlier anyway. */
+void conn_arm_by(struct mqt_conns *cs, struct conn *c, uint64_t after_ns);
 
 /** Client and broker. */
 void conn_endpoints(const struct conn *c, struct mqt_endpoint *client, struct mqt_endpoint *broker);
@@ -803,6 +812,7 @@ enum anomaly {
 	ANOMALY_PUBLISH_QOS,
 	ANOMALY_SUBSCRIBE_QOS,
 	ANOMALY_REMAINING_LENGTH,
+	ANOMALY_WS_FRAME,
 	ANOMALY_N_KINDS,
 };
 
@@ -828,6 +838,9 @@ bool anomaly_types(
 /** The framing of a stream has broken. */
 void anomaly_framing(struct mqt_conns *cs, struct conn *c, enum side side,
 		enum mqt_mqtt_error error) WORKER_ROLE;
+
+/** So have the frames around it. */
+void anomaly_ws_frame(struct mqt_conns *cs, struct conn *c, enum side side) WORKER_ROLE;
 
 /** A client's stream begins with a byte that begins no CONNECT. */
 void anomaly_first_byte(struct mqt_conns *cs, struct conn *c, uint8_t first) WORKER_ROLE;

@@ -8,10 +8,11 @@
  * CONNECTING: the broker's segments go through the list of holds of its stream. AUTH passes; from
  * the first byte of what may be CONNACK on they stay there (R11). A refusal passes. A success
  * fixes what is known of the client (struct mqt_info), and OPEN gives it to the control lcore:
- * OPENING. A broker that closes the connection meanwhile ends the newcomer. GRANT releases the list
- * in its order, and the handshake is given back. Until then the bytes of CONNECT are kept, and a
- * segment that repeats one that the broker has not acknowledged with another content is dropped
- * (I12), or ends the stream where it went on, or goes on behind its end. A CONNACK that does not
+ * OPENING. A broker that closes the connection meanwhile ends the newcomer, unless that has said
+ * DISCONNECT: then it is admitted and ends like any other. GRANT releases the list in its order, and
+ * the handshake is given back. Until then the bytes of CONNECT are kept, and a segment that repeats
+ * one that the broker has not acknowledged with another content is dropped (I12), or ends the stream
+ * where it went on, or goes on behind its end. A CONNACK that does not
  * acknowledge CONNECT answers another one, and the flow is opaque.
  *
  * Handshakes are few, so they go to those who speak: when none is left, the connection that has sent

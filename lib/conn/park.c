@@ -184,6 +184,9 @@ park_watch(struct mqt_conns *cs, struct conn *c)
 {
 	enum mqt_reason reason = ended_behind(cs, c);
 
+	/* a client that has said DISCONNECT already has its connection closed in order */
+	if (reason == MQT_REASON_BROKER_CLOSED && c->stream[CLIENT].flags & STREAM_DISCONNECT)
+		return;
 	if (reason != MQT_REASON_NONE)
 		ended_by_broker(cs, c, reason);
 }

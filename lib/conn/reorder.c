@@ -107,8 +107,8 @@ reordered(struct mqt_conns *cs, struct conn *c, enum side side, struct rte_mbuf 
 		count(cs, MQT_W_REORDER_HELD);
 	if (wait)
 		return;
-	if (!again && s->n_held == 1)
-		conn_arm(cs, c, GAP_NS);
+	if (!again && s->n_held == 1 && c->state != MQT_CONN_OPENING) /* which has its own limit */
+		conn_arm_by(cs, c, GAP_NS);
 	if (!again)
 		rte_pktmbuf_refcnt_update(m, 1);
 	if (mqt_seq_cmp(seg_end(v), s->end) > 0)
@@ -158,5 +158,11 @@ reorder_expire(struct mqt_conns *cs, struct conn *c)
 void
 reorder_watch(struct mqt_conns *cs, struct conn *c)
 {
-	conn_arm(cs, c, GAP_NS);
+	uint32_t age_ms = 0;
+
+	for (unsigned side = 0; side < 2; side++)
+		for (const struct hold *h = hold_at(cs, c->stream[side].held); h;
+				h = hold_at(cs, h->next))
+			age_ms = RTE_MAX(age_ms, cs->now_ms - h->since_ms);
+	conn_arm_by(cs, c, GAP_NS - RTE_MIN(age_ms * MQT_NS_PER_MS, GAP_NS));
 }

@@ -7,7 +7,7 @@
  * that the broker, which began to count later, is never forestalled, the channel ends and both
  * ends are told: the client of 5.0 by DISCONNECT 0x8D, the broker by RST, which makes it publish
  * the will. Only bytes of the client count that its broker has not acknowledged yet; pure
- * acknowledgements and TCP's own keepalive do not.
+ * acknowledgements, TCP's own keepalive and the pings of a WebSocket do not.
  *
  * Idle. A client without keepalive may be silent for ever and live. So a flow on which neither end
  * has said anything for the idle limit is asked: both ends get a TCP keepalive probe, the number
@@ -146,6 +146,8 @@ silence_watch(struct mqt_conns *cs, struct conn *c)
 
 	c->tries = 0;
 	conn_arm(cs, c, limit ? limit : idle_ns(cs));
+	if (c->stream[CLIENT].held != NO_INDEX)
+		reorder_watch(cs, c);
 }
 
 static bool

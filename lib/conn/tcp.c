@@ -167,10 +167,11 @@ tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte
 		return;
 	c->flags &= (uint16_t)~CONN_DOUBT;
 	s->seen_ms = cs->now_ms;
-	/* of the client's MQTT bytes, for its keepalive: silence.c */
+	/* what of a WebSocket is MQTT shows when it is read */
 	if (side == CLIENT && v->payload_len > 0 &&
-			mqt_seq_cmp(v->seq + v->payload_len, o->ack) > 0)
-		atomic_store_explicit(&c->slot.seen_ns, cs->now_ns, memory_order_relaxed);
+			mqt_seq_cmp(v->seq + v->payload_len, o->ack) > 0 &&
+			(!(c->flags & CONN_WS) || s->flags & STREAM_LOST))
+		tcp_note_life(cs, c);
 	if (c->flags & CONN_TS)
 		learn_timestamp(s, m, v);
 	learn_ack(cs, c, side, v);
@@ -399,6 +400,14 @@ tcp_take_and_forward(struct mqt_conns *cs, struct conn *c, enum side side, struc
 
 /* --- RST and the end --------------------------------------------------------------------------- */
 
+/* An end ends it before anything is known of it. */
+static void
+note_early_end(struct mqt_conns *cs, const struct conn *c)
+{
+	if (c->state == MQT_CONN_EMBRYONIC || c->state == MQT_CONN_CONNECTING)
+		count(cs, MQT_W_ENDED_EARLY);
+}
+
 void
 tcp_reset_by(struct mqt_conns *cs, struct conn *c, enum side side)
 {
@@ -407,6 +416,7 @@ tcp_reset_by(struct mqt_conns *cs, struct conn *c, enum side side)
 	enum mqt_reason reason = end_reason(
 			c, side == CLIENT ? MQT_REASON_CLIENT_RESET : MQT_REASON_BROKER_RESET);
 
+	note_early_end(cs, c);
 	if (!channel_down(cs, c, reason))
 		close_wire(cs, c, CLOSE_RESET);
 	else if (may_live)
@@ -451,6 +461,7 @@ tcp_maybe_done(struct mqt_conns *cs, struct conn *c)
 	if (!fin_is_acknowledged(c, CLIENT) || !fin_is_acknowledged(c, BROKER))
 		return;
 	/* a channel is down since the first acknowledgement */
+	note_early_end(cs, c);
 	conn_remove(cs, c);
 }
 

@@ -144,14 +144,18 @@ ws_take_bytes(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_
 			return;
 		}
 		if (n < 0) {
-			count(cs, MQT_W_ANOMALY_FRAMING);
+			anomaly_ws_frame(cs, c, side);
 			tcp_stop_following(s);
 			return;
 		}
-		if (piece.len > 0 && side == CLIENT)
+		if (piece.len == 0)
+			continue;
+		if (side == CLIENT) {
+			tcp_note_life(cs, c);
 			take_masked(cs, c, &piece, len - (uint32_t)n);
-		else if (piece.len > 0)
+		} else {
 			tcp_take_mqtt(cs, c, side, piece.ptr, piece.len);
+		}
 	}
 }
 
@@ -162,8 +166,12 @@ ws_skip(struct mqt_conns *cs, struct conn *c, enum side side, uint32_t n)
 
 	if (mqt_ws_cursor_payload(cursor) < n)
 		return false;
-	if (mqt_ws_cursor_is_data(cursor) && !mqt_mqtt_tap_skip(&c->stream[side].tap, n))
-		return false;
+	if (mqt_ws_cursor_is_data(cursor)) {
+		if (!mqt_mqtt_tap_skip(&c->stream[side].tap, n))
+			return false;
+		if (side == CLIENT)
+			tcp_note_life(cs, c);
+	}
 	return mqt_ws_cursor_skip(cursor, n);
 }
 

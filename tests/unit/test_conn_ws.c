@@ -524,15 +524,57 @@ static void
 test_broken_frames_of_a_tracked_client_lose_the_stream_only(void)
 {
 	struct flow f = flow_new();
+	struct mqt_msg msg;
 
 	ws_world();
 	ws_connected(&f, "a");
 	send_next(&f, CLIENT, ACK, "\x82\x02\xc0\x00", 4); /* no mask */
 	CHECK_EQ(COUNT(ANOMALY_FRAMING), 1);
+	CHECK_EQ(COUNT(ANOMALY_WS_FRAME), 1);
 	CHECK_EQ(n_sent(1), 1);
 	CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+	msg = next_message();
+	CHECK_EQ(msg.type, MQT_MSG_ANOMALY);
+	CHECK_EQ(msg.reason, MQT_REASON_WS_FRAME);
+	CHECK_EQ(msg.chan, f.chan);
 	CHECK_NO_MESSAGE();
 	leave(&f);
+}
+
+/* A keepalive is measured by MQTT packets; the connection of the rig has one of a minute. */
+static void
+test_pings_of_a_websocket_are_no_sign_of_life(void)
+{
+	static const struct {
+		const char *name;
+		uint8_t first;
+		const char *payload;
+		bool lives;
+	} rows[] = {
+		{ "ping", PING, "\xc0\0", false },
+		{ "pong", 0x80 | MQT_WS_PONG, "\xc0\0", false },
+		{ "PINGREQ", WHOLE, "\xc0\0", true },
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		struct flow f = flow_new();
+		struct bytes b = { 0 };
+
+		check_row = rows[i].name;
+		ws_world();
+		ws_connected(&f, "a");
+		put_frame(&b, CLIENT, rows[i].first, rows[i].payload, 2);
+		for (unsigned k = 0; k < 12; k++) {
+			advance(20 * SEC);
+			if (in_state(MQT_CONN_CONNECTED))
+				send_bytes(&f, CLIENT, &b, 3);
+		}
+		CHECK_EQ(COUNT(KEEPALIVE), !rows[i].lives);
+		CHECK_EQ(in_state(MQT_CONN_CONNECTED), rows[i].lives);
+		if (!rows[i].lives)
+			CHECK_DOWN(&f, MQT_REASON_KEEPALIVE);
+		leave(&f);
+	}
 }
 
 /* --- speaking ---------------------------------------------------------------------------------- */
@@ -792,6 +834,7 @@ main(void)
 		TEST(test_subscriptions_in_frames_reach_the_session),
 		TEST(test_gap_inside_a_body_is_skipped_and_one_in_a_header_loses_the_stream),
 		TEST(test_broken_frames_of_a_tracked_client_lose_the_stream_only),
+		TEST(test_pings_of_a_websocket_are_no_sign_of_life),
 		CU_TEST_INFO_NULL,
 	};
 	CU_TestInfo speaking[] = {

@@ -46,11 +46,17 @@ model_tick_up(const struct model *m, uint64_t ns)
 static void
 model_arm(struct model *m, struct model_timer *t, uint64_t due_ns)
 {
+	if (next_random(&m->seed) % 4 == 0) {
+		mqt_wheel_arm_by(m->wheel, &t->timer, due_ns);
+		if (t->armed && t->due_tick <= model_tick_up(m, due_ns))
+			return;
+	} else {
+		mqt_wheel_arm(m->wheel, &t->timer, due_ns);
+	}
 	m->n_armed += !t->armed;
 	t->armed = true;
 	t->early = false;
 	t->due_tick = model_tick_up(m, due_ns);
-	mqt_wheel_arm(m->wheel, &t->timer, due_ns);
 }
 
 static void
