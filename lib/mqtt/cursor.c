@@ -29,6 +29,7 @@ mqt_mqtt_cursor_feed(struct mqt_mqtt_cursor *cursor, const uint8_t *data, size_t
 		return false;
 	while (data < end) {
 		size_t left = (size_t)(end - data);
+		unsigned n;
 
 		if (cursor->skip > left) {
 			cursor->skip -= (uint32_t)left;
@@ -40,9 +41,10 @@ mqt_mqtt_cursor_feed(struct mqt_mqtt_cursor *cursor, const uint8_t *data, size_t
 			cursor_complete(cursor, seen);
 			continue;
 		}
-		if (!cursor_header_byte(cursor, *data, seen))
+		n = cursor_header(cursor, data, left, seen);
+		if (n == 0)
 			return false;
-		data++;
+		data += n;
 	}
 	return true;
 }

@@ -64,4 +64,35 @@ cursor_header_byte(struct mqt_mqtt_cursor *cursor, uint8_t byte, struct mqt_mqtt
 				     : cursor_length_byte(cursor, byte, seen);
 }
 
+/*
+ * Takes what there is of a fixed header: the whole of it in one step where it is right and has one or
+ * two length bytes, as nearly all have, else one byte.
+ * @param data of @p left bytes, at least one; the cursor stands in no body.
+ * @return bytes taken; 0: the framing is broken.
+ */
+static inline unsigned
+cursor_header(struct mqt_mqtt_cursor *cursor, const uint8_t *data, size_t left,
+		struct mqt_mqtt_seen *seen)
+{
+	unsigned n = 2;
+	uint32_t len;
+
+	if (cursor->n_header > 0 || left < 2 || !header_first_ok(data[0]))
+		return cursor_header_byte(cursor, *data, seen);
+	len = data[1];
+	if (len & 0x80) {
+		if (left < 3 || data[2] & 0x80)
+			return cursor_header_byte(cursor, *data, seen);
+		len = (len & 0x7f) | (uint32_t)data[2] << 7;
+		n = 3;
+	}
+	cursor->first = data[0];
+	cursor->partial = len;
+	cursor->skip = len;
+	seen->types |= (uint16_t)(1u << (data[0] >> 4));
+	if (len == 0)
+		cursor_complete(cursor, seen);
+	return n;
+}
+
 #endif

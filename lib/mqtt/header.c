@@ -20,14 +20,13 @@
 
 #define FLAGS_0   (1u << 0x0)
 #define FLAGS_2   (1u << 0x2 | 1u << 0xa)
-#define FLAGS_ANY 0xffffu
+#define FLAGS_QOS 0x3f3fu /* all but those with QoS 3 */
 
-/* For each type a bit for each value of the flags that it may have. */
-static const uint16_t allowed_flags[16] = {
+const uint16_t header_flags[16] = {
 	[0] = 0,
 	[MQT_MQTT_CONNECT] = FLAGS_0,
 	[MQT_MQTT_CONNACK] = FLAGS_0,
-	[MQT_MQTT_PUBLISH] = FLAGS_ANY,
+	[MQT_MQTT_PUBLISH] = FLAGS_QOS,
 	[MQT_MQTT_PUBACK] = FLAGS_0,
 	[MQT_MQTT_PUBREC] = FLAGS_0,
 	[MQT_MQTT_PUBREL] = FLAGS_2,
@@ -45,15 +44,11 @@ static const uint16_t allowed_flags[16] = {
 enum mqt_mqtt_error
 header_first_check(uint8_t first)
 {
-	unsigned type = first >> 4, flags = first & 0x0f;
-
-	if (type == 0)
+	if (header_first_ok(first))
+		return MQT_MQTT_E_NONE;
+	if (first >> 4 == 0)
 		return MQT_MQTT_E_TYPE;
-	if ((allowed_flags[type] >> flags & 1) == 0)
-		return MQT_MQTT_E_FLAGS;
-	if (type == MQT_MQTT_PUBLISH && (flags >> 1 & 3) == 3)
-		return MQT_MQTT_E_QOS;
-	return MQT_MQTT_E_NONE;
+	return first >> 4 == MQT_MQTT_PUBLISH ? MQT_MQTT_E_QOS : MQT_MQTT_E_FLAGS;
 }
 
 enum mqt_parse

@@ -226,9 +226,10 @@ mqt_mqtt_tap_feed(struct mqt_mqtt_tap *tap, const uint8_t *data, size_t len, uin
 			data += n;
 			continue;
 		}
-		if (!cursor_header_byte(cursor, *data, seen))
+		n = cursor_header(cursor, data, left, seen);
+		if (n == 0)
 			return false;
-		data++;
+		data += n;
 		if (mqt_mqtt_cursor_at_boundary(cursor) && wanted(cursor->first))
 			wanted_complete(tap, NULL, &sink);
 	}
