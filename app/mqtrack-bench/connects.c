@@ -319,21 +319,20 @@ run(struct load *l, uint64_t end_ns)
 {
 	uint64_t begin = now_ns(), now = begin;
 	struct epoll_event events[MAX_EVENTS];
+	uint32_t n_at_once = l->mode == HOLD ? 64 : l->n, n_there = 0;
 	bool told = false;
 
 	l->epoll = epoll_create1(0);
 	l->clients = calloc(l->n, sizeof(*l->clients));
 	if (!l->clients)
 		die("clients");
-	for (uint32_t i = 0; i < l->n && l->mode != HOLD; i++)
-		client_begin(l, i);
 	l->progress_ns = begin;
 	while (now < end_ns) {
 		int n;
 
 		/* those that are to be held come at a rate that no queue of a listener loses */
-		for (int k = 0; k < 64 && l->mode == HOLD && l->n_begun < l->n; k++)
-			client_begin(l, (uint32_t)l->n_begun);
+		for (uint32_t k = 0; k < n_at_once && n_there < l->n; k++)
+			client_begin(l, n_there++);
 		n = epoll_wait(l->epoll, events, MAX_EVENTS, 10);
 		now = now_ns();
 		if (n > 0)
@@ -363,12 +362,23 @@ usage(void)
 	return 2;
 }
 
+/* As many files as this user may have. */
+static void
+raise_files(void)
+{
+	struct rlimit files = { 65536, 65536 };
+
+	if (setrlimit(RLIMIT_NOFILE, &files) != 0 && getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
 	static const char *const modes[] = { "serve", "connect", "ping", "hold" };
 	struct load l = { .n = 1, .n_from = 1, .to = { .sin_family = AF_INET } };
-	struct rlimit files;
 	uint64_t end_ns;
 
 	if (argc < 5)
@@ -385,8 +395,6 @@ main(int argc, char **argv)
 	if (inet_pton(AF_INET, argv[2], &l.to.sin_addr) != 1 || l.n == 0 || l.n_from == 0 ||
 			(argc > 7 && inet_pton(AF_INET, argv[6], &l.from) != 1))
 		return usage();
-	getrlimit(RLIMIT_NOFILE, &files);
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
+	raise_files();
 	return l.mode == SERVE ? serve(&l.to, end_ns) : run(&l, end_ns);
 }

@@ -172,8 +172,10 @@ conntrack_memory() {
 # What an entry costs, by many clients that stay: its slab, that is without what the kernel allocates
 # beside it (extensions, buckets of the table). Before all other connections, whose entries linger.
 conntrack_entries() {
-	local n=20000 before entries holder
+	local n=20000 files before entries holder
 	[ -z "$PEERS_QUICK" ] || n=5000
+	files=$(ulimit -Hn)
+	[ "$files" = unlimited ] || [ "$n" -lt $((files - 100)) ] || n=$((files - 100))
 	before=$(conntrack_memory)
 	[ "$before" ] || return 0 # slabs that are merged tell nothing
 	entries=$(conntrack_count)
