@@ -7,7 +7,7 @@ MQT_PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config
 	libcunit1-dev libpcap-dev)
 MQT_PACKAGES_RUN=(mosquitto mosquitto-clients iproute2 ethtool tcpdump procps python3)
 MQT_PACKAGES_TEST=(clang libclang-rt-14-dev llvm-14 clang-format iputils-ping git spin
-	libpaho-mqtt-dev python3-paho-mqtt)
+	libpaho-mqtt-dev python3-paho-mqtt lua5.4)
 MQT_PACKAGES_PEERS=(haproxy nftables dpdk-dev iproute2 ethtool procps python3)
 
 # packages_install NAME...: installs what of these is missing; silent unless it fails.
