@@ -55,11 +55,12 @@ sim_app_start_as(struct sim_world *w, struct sim_flow *f, unsigned clientid)
 	c.clientid.ptr = (const uint8_t *)sim_clientids[f->clientid];
 	c.clientid.len = (uint32_t)strlen(sim_clientids[f->clientid]);
 	sim_peer_connect(w, f);
+	sim_transport_begin(f);
 	len = mqt_mqtt_connect_encode(buf, sizeof(buf), &c);
-	sim_peer_write(&f->peer[SIM_CLIENT], buf, len);
+	sim_say(&f->peer[SIM_CLIENT], buf, len);
 	if (sim_percent(&w->rng, 30)) { /* pipelined behind CONNECT */
 		len = mqt_mqtt_empty_encode(buf, sizeof(buf), MQT_MQTT_PINGREQ);
-		sim_peer_write(&f->peer[SIM_CLIENT], buf, len);
+		sim_say(&f->peer[SIM_CLIENT], buf, len);
 	}
 	w->stats.connects++;
 }
@@ -69,7 +70,7 @@ write_disconnect(struct sim_peer *p, uint8_t version, uint8_t code)
 {
 	uint8_t buf[8];
 
-	sim_peer_write(p, buf, mqt_mqtt_disconnect_encode(buf, sizeof(buf), version, code));
+	sim_say(p, buf, mqt_mqtt_disconnect_encode(buf, sizeof(buf), version, code));
 }
 
 static void
@@ -79,8 +80,7 @@ write_publish(struct sim_world *w, struct sim_peer *p, uint8_t version)
 	struct mqt_bytes topic = { (const uint8_t *)"t", 1 };
 	struct mqt_bytes body = { payload, 1 + sim_below(&w->rng, sizeof(payload)) };
 
-	sim_peer_write(p, buf,
-			mqt_mqtt_publish_encode(buf, sizeof(buf), version, 0, 0, topic, body));
+	sim_say(p, buf, mqt_mqtt_publish_encode(buf, sizeof(buf), version, 0, 0, topic, body));
 }
 
 static void
@@ -88,7 +88,7 @@ write_empty(struct sim_peer *p, enum mqt_mqtt_type type)
 {
 	uint8_t buf[2];
 
-	sim_peer_write(p, buf, mqt_mqtt_empty_encode(buf, sizeof(buf), type));
+	sim_say(p, buf, mqt_mqtt_empty_encode(buf, sizeof(buf), type));
 }
 
 /* --- broker -------------------------------------------------------------------------------------- */
@@ -98,7 +98,7 @@ broker_read_connect(struct sim_peer *p)
 {
 	struct mqt_mqtt_connect c;
 
-	if (mqt_mqtt_connect_parse(p->in, p->in_len, &c, NULL) != MQT_PARSE_OK)
+	if (mqt_mqtt_connect_parse(p->app, p->app_len, &c, NULL) != MQT_PARSE_OK)
 		return;
 	p->hello = true;
 	p->parsed = c.packet_len;
@@ -148,7 +148,7 @@ broker_subscription(struct sim_world *w, struct sim_flow *f, const struct mqt_mq
 	else
 		session_of(w, f)->topics &= (uint8_t)~bit;
 	session_of(w, f)->unseen++;
-	sim_peer_write(p, ack, len);
+	sim_say(p, ack, len);
 }
 
 static void
@@ -168,7 +168,7 @@ broker_packet(struct sim_world *w, struct sim_flow *f, const struct mqt_mqtt_hea
 		break;
 	case MQT_MQTT_PUBLISH:
 		if (h->flags & 2) /* QoS 1 on topic "t" */
-			sim_peer_write(p, (uint8_t[]){ 0x40, 2, body[3], body[4] }, 4);
+			sim_say(p, (uint8_t[]){ 0x40, 2, body[3], body[4] }, 4);
 		break;
 	case MQT_MQTT_DISCONNECT:
 		p->fin_queued = true;
@@ -185,10 +185,10 @@ broker_read(struct sim_world *w, struct sim_flow *f)
 	if (!p->hello)
 		broker_read_connect(p);
 	while (p->hello &&
-			mqt_mqtt_header_parse(p->in + p->parsed, p->in_len - p->parsed, &h, NULL) ==
-					MQT_PARSE_OK &&
-			p->parsed + h.len + h.remaining <= p->in_len) {
-		broker_packet(w, f, &h, p->in + p->parsed + h.len);
+			mqt_mqtt_header_parse(p->app + p->parsed, p->app_len - p->parsed, &h,
+					NULL) == MQT_PARSE_OK &&
+			p->parsed + h.len + h.remaining <= p->app_len) {
+		broker_packet(w, f, &h, p->app + p->parsed + h.len);
 		p->parsed += h.len + h.remaining;
 	}
 	if (p->fin_in)
@@ -273,7 +273,8 @@ broker_answer(struct sim_world *w, struct sim_flow *f)
 			a.assigned_clientid.ptr = (const uint8_t *)id;
 		}
 	}
-	sim_peer_write(p, buf, mqt_mqtt_connack_encode(buf, sizeof(buf), p->version, &a));
+	sim_say(p, buf, mqt_mqtt_connack_encode(buf, sizeof(buf), p->version, &a));
+	p->connack_at = p->said_at;
 	if (p->code != 0)
 		p->fin_queued = true;
 	else if (sim_percent(&w->rng, 20))
@@ -327,7 +328,7 @@ client_read(struct sim_world *w, struct sim_flow *f)
 	struct mqt_mqtt_header h;
 
 	if (!p->hello) {
-		enum mqt_parse r = mqt_mqtt_connack_parse(p->in, p->in_len, f->version, &a, NULL);
+		enum mqt_parse r = mqt_mqtt_connack_parse(p->app, p->app_len, f->version, &a, NULL);
 
 		if (r == MQT_PARSE_BAD)
 			sim_fail(w, "stream", "flow %u: the client cannot read its CONNACK",
@@ -341,9 +342,9 @@ client_read(struct sim_world *w, struct sim_flow *f)
 		}
 	}
 	while (p->hello &&
-			mqt_mqtt_header_parse(p->in + p->parsed, p->in_len - p->parsed, &h, NULL) ==
-					MQT_PARSE_OK &&
-			p->parsed + h.len + h.remaining <= p->in_len) {
+			mqt_mqtt_header_parse(p->app + p->parsed, p->app_len - p->parsed, &h,
+					NULL) == MQT_PARSE_OK &&
+			p->parsed + h.len + h.remaining <= p->app_len) {
 		p->parsed += h.len + h.remaining;
 		if (h.type == MQT_MQTT_DISCONNECT)
 			p->fin_queued = true;
@@ -375,7 +376,7 @@ write_subscription(struct sim_world *w, struct sim_peer *p, uint8_t version)
 	if (sub)
 		buf[len++] = 1;
 	buf[1] = (uint8_t)(len - 2);
-	sim_peer_write(p, buf, len);
+	sim_say(p, buf, len);
 }
 
 static void
@@ -384,7 +385,7 @@ write_publish_qos1(struct sim_peer *p, uint8_t version)
 	struct mqt_bytes topic = { (const uint8_t *)"t", 1 };
 	uint8_t buf[16];
 
-	sim_peer_write(p, buf,
+	sim_say(p, buf,
 			mqt_mqtt_publish_encode(buf, sizeof(buf), version, 1, ++p->n_ids, topic,
 					(struct mqt_bytes){ 0 }));
 }
@@ -420,6 +421,7 @@ client_act(struct sim_world *w, struct sim_flow *f)
 void
 sim_app_read(struct sim_world *w, struct sim_flow *f, enum sim_end end)
 {
+	sim_transport_read(w, f, end);
 	if (end == SIM_BROKER)
 		broker_read(w, f);
 	else

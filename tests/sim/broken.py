@@ -102,6 +102,16 @@ BREAKS = [
      "lib/cm/takeover.c",
      "	note->session = NULL;\n	if (!row ||",
      "	note->session = NULL;\n	mqt_session_destroy(session);\n	session = NULL;\n	if (!row ||"),
+    ("ws-speech", "a connection in WebSocket frames is ended without frames",
+     "lib/conn/close.c",
+     "	if (!(c->flags & CONN_WS))\n		return mqtt_packet(c, from, buf);\n",
+     "	if (c->flags | CONN_WS)\n		return mqtt_packet(c, from, buf);\n"),
+    ("ws-R11", "the begin of a CONNACK in frames passes before it is complete",
+     "lib/conn/ws.c",
+     "	if (hs->reply_len > 0 && hs->reply[0] >> 4 == MQT_MQTT_CONNACK)\n"
+     "		return REPLY_WAITS;\n",
+     "	if (hs->reply_len > 0 && hs->reply[0] >> 4 == MQT_MQTT_CONNACK)\n"
+     "		return REPLY_PASSES;\n"),
     ("I8", "events carry the wall clock's time as the monotonic one",
      "lib/cm/channel.c",
      "		.mono_ns = cm->now_ns,",

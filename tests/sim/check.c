@@ -24,7 +24,8 @@
  *	R12  fault.c: a flood; at the end no mbuf is left
  *
  * I12 and R13-R20 are the wire's: unit tests of conn, packet and worker. broken.py breaks each of
- * R1-R12 and some invariants, and the suite `broken` shows that it is noticed.
+ * R1-R12 and some invariants, and the suite `broken` shows that it is noticed. In WebSockets and behind
+ * proxies (transport.c, by seed) all of this holds as well.
  */
 
 #include "sim.h"
@@ -150,7 +151,7 @@ forget_session(struct sim_world *w, const struct mqt_event *ev)
 	for (unsigned i = 0; i < SIM_FLOWS; i++) {
 		const struct sim_flow *f = &w->flow[i];
 
-		if (!mqt_endpoint_equal(&f->ep[SIM_CLIENT], &ev->peer))
+		if (!mqt_endpoint_equal(&f->shown, &ev->peer))
 			continue;
 		for (unsigned id = 0; id < SIM_CLIENTIDS; id++)
 			if (strlen(sim_clientids[id]) == ev->clientid_len &&
@@ -266,7 +267,7 @@ row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rc
 	uint32_t pos = 0;
 
 	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos)))
-		if (mqt_endpoint_equal(&mqt_chan_info(c)->peer, &f->ep[SIM_CLIENT]) &&
+		if (mqt_endpoint_equal(&mqt_chan_info(c)->peer, &f->shown) &&
 				is_of(mqt_chan_info(c), f) &&
 				(!newest || c->stamp_ns > newest->stamp_ns))
 			newest = c;
@@ -305,12 +306,19 @@ note_release(struct sim_world *w, struct sim_flow *f)
 }
 
 static bool
-spoken_by_tracker(const struct sim_seg *seg, enum sim_end to)
+spoken_by_tracker(const struct sim_flow *f, const struct sim_seg *seg, enum sim_end to)
 {
-	if (seg->data[0] == MQT_MQTT_DISCONNECT << 4)
-		return to == SIM_BROKER || (seg->len >= 3 && seg->data[2] != 0);
-	return to == SIM_CLIENT && seg->data[0] == MQT_MQTT_CONNACK << 4 && seg->len >= 4 &&
-			seg->data[3] != 0;
+	uint8_t buf[SIM_SEG_MAX];
+	unsigned len;
+	const uint8_t *said = sim_transport_said(f, to, seg, buf, &len);
+
+	if (!said)
+		return false;
+	if (len == 0)
+		return true; /* Close */
+	if (said[0] == MQT_MQTT_DISCONNECT << 4)
+		return to == SIM_BROKER || (len >= 3 && said[2] != 0);
+	return to == SIM_CLIENT && said[0] == MQT_MQTT_CONNACK << 4 && len >= 4 && said[3] != 0;
 }
 
 void
@@ -327,7 +335,7 @@ sim_check_output(
 	if (seg->len) {
 		own = at > from->out_len || at + seg->len > from->out_len ||
 				memcmp(from->out + at, seg->data, seg->len) != 0;
-		if (own && !spoken_by_tracker(seg, to))
+		if (own && !spoken_by_tracker(f, seg, to))
 			sim_fail(w, "I10", "flow %u: %u bytes at %u towards the %s are nobody's",
 					f->index, seg->len, at,
 					to == SIM_CLIENT ? "client" : "broker");
@@ -336,7 +344,8 @@ sim_check_output(
 					"flow %u: %u bytes towards the %s after a newer CONNACK "
 					"was released",
 					f->index, seg->len, to == SIM_CLIENT ? "client" : "broker");
-		if (to == SIM_CLIENT && at == 0 && !own && !f->released && from->answered &&
+		if (to == SIM_CLIENT && from->answered && at <= from->connack_at &&
+				at + seg->len > from->connack_at && !own && !f->released &&
 				from->code == 0)
 			note_release(w, f);
 	}

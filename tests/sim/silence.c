@@ -32,7 +32,7 @@ ping(struct sim_world *w, struct sim_flow *f)
 
 	if (p->state != SIM_TCP_OPEN || !p->hello || p->code != 0 || f->keepalive == 0)
 		return;
-	sim_peer_write(p, buf, mqt_mqtt_empty_encode(buf, sizeof(buf), MQT_MQTT_PINGREQ));
+	sim_say(p, buf, mqt_mqtt_empty_encode(buf, sizeof(buf), MQT_MQTT_PINGREQ));
 	sim_peer_output(w, f, SIM_CLIENT);
 }
 

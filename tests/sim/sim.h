@@ -9,6 +9,7 @@
  *
  *   peer.c    TCP ends: segments, retransmission, reset rules of RFC 9293 and RFC 5961
  *   app.c     what clients and brokers say to each other
+ *   transport.c  what lies between: PROXY headers, WebSocket
  *   tracker.c the tracker under test: ports, workers, manager, clock
  *   fault.c   clock steps, lcores that do not run, floods
  *   contest.c many connections of one client id within the same moment
@@ -23,6 +24,7 @@
 #include "mqtrack/mqtt.h"
 #include "mqtrack/packet.h"
 #include "mqtrack/worker.h"
+#include "mqtrack/ws.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -106,15 +108,22 @@ struct sim_peer {
 	uint32_t irs, rcv_nxt;
 	uint32_t out_len; /* bytes written by the application */
 	uint32_t in_len;  /* bytes read in order */
-	uint32_t parsed;  /* of these, understood by the application */
+	uint32_t fed;     /* of these, taken apart by the transport */
+	uint32_t app_len; /* MQTT in them */
+	uint32_t parsed;  /* of that, understood by the application */
+	struct mqt_ws_cursor frames;
+	bool introduced; /* broker: has read the PROXY header */
+	bool upgraded;   /* has read the head of the WebSocket */
 	bool fin_queued, fin_in;
 	bool ack_due;
 	uint64_t rto_ns;
 	unsigned n_rto;
 	/* the application's */
-	bool hello;    /* broker: has read CONNECT; client: has read CONNACK */
-	bool answered; /* broker: has written CONNACK */
-	bool stale;    /* broker: another flow has taken this one's client id */
+	bool hello;          /* broker: has read CONNECT; client: has read CONNACK */
+	bool answered;       /* broker: has written CONNACK */
+	uint32_t said_at;    /* where in what it has written its last packet begins */
+	uint32_t connack_at; /* broker: where CONNACK does */
+	bool stale;          /* broker: another flow has taken this one's client id */
 	uint8_t version;
 	uint8_t code; /* of the CONNACK written or read */
 	uint8_t clientid[8];
@@ -124,12 +133,18 @@ struct sim_peer {
 	bool ousted;          /* broker: a newer connection has its client id and session */
 	uint8_t out[SIM_STREAM];
 	uint8_t in[SIM_STREAM];
+	uint8_t app[SIM_STREAM];
+	/* of the listener; stays */
+	bool ws;
+	enum sim_end end;
 };
 
 /* One five-tuple and its current incarnation. */
 struct sim_flow {
 	unsigned index;
 	struct mqt_endpoint ep[SIM_ENDS];
+	struct mqt_endpoint shown;      /* the client's, as the tracker shows it */
+	uint8_t proxy;                  /* version of its header; 0: none */
 	uint16_t queue[SIM_ENDS];       /* rx queue on which the port brings it */
 	struct sim_link up[SIM_ENDS];   /* from an end to the tracker */
 	struct sim_link down[SIM_ENDS]; /* from the tracker to an end */
@@ -248,6 +263,26 @@ void sim_app_settle(struct sim_world *w, struct sim_flow *f);
 bool sim_app_answers(const struct sim_flow *f);
 /* Has the broker say CONNACK, where it has not, and a PUBLISH, in segments of their own. */
 void sim_app_publish(struct sim_world *w, struct sim_flow *f);
+
+/* --- transport.c ------------------------------------------------------------------------------- */
+
+/* What the listener of a domain has, by seed. */
+bool sim_transport_ws(const struct sim_world *w, unsigned domain);
+uint8_t sim_transport_proxy(const struct sim_world *w, unsigned domain);
+/* A flow of the world's first moment. */
+void sim_transport_init(const struct sim_world *w, struct sim_flow *f);
+/* The client has opened: what comes before CONNECT. */
+void sim_transport_begin(struct sim_flow *f);
+/* Writes a packet of MQTT. */
+void sim_say(struct sim_peer *p, const void *data, size_t len);
+/* Takes apart what has come in. */
+void sim_transport_read(struct sim_world *w, struct sim_flow *f, enum sim_end end);
+/*
+ * The MQTT packet of an injected segment; one of no bytes: Close alone. NULL: it says neither.
+ * @param buf SIM_SEG_MAX bytes, for what comes in frames.
+ */
+const uint8_t *sim_transport_said(const struct sim_flow *f, enum sim_end to,
+		const struct sim_seg *seg, uint8_t *buf, unsigned *len);
 
 /* --- tracker.c --------------------------------------------------------------------------------- */
 

@@ -69,6 +69,8 @@ configure(struct sim_world *w, struct mqt_config *cfg)
 		l->domain = (uint16_t)d;
 		l->address.port = (uint16_t)(1883 + d);
 		l->session_expiry_v3_sec = 7200;
+		l->transport = sim_transport_ws(w, d) ? MQT_TRANSPORT_WS : MQT_TRANSPORT_TCP;
+		l->proxy = sim_transport_proxy(w, d) ? MQT_PROXY_REQUIRE : MQT_PROXY_OFF;
 		l->on_failure = w->seed % 16 < 8 || d == 0 ? MQT_FAIL_OPEN : MQT_FAIL_CLOSED;
 	}
 	cfg->limits.max_clients = 128;

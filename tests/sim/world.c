@@ -79,6 +79,7 @@ init_flows(struct sim_world *w)
 			ep->port = (uint16_t)(end == SIM_CLIENT ? 40000 + i : 1883 + f->domain);
 			f->queue[end] = (uint16_t)sim_below(&w->rng, SIM_WORKERS);
 		}
+		sim_transport_init(w, f);
 	}
 }
 
