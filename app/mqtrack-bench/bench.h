@@ -85,6 +85,7 @@ int bench_maps(const struct bench_args *args, struct bench_report *report);
 int bench_cm(const struct bench_args *args, struct bench_report *report);
 int bench_datapath(const struct bench_args *args, struct bench_report *report);
 int bench_memory(const struct bench_args *args, struct bench_report *report);
+int bench_idle(const struct bench_args *args, struct bench_report *report);
 int bench_lives(const struct bench_args *args, struct bench_report *report);
 int bench_latency(const struct bench_args *args, struct bench_report *report);
 int bench_takeover(const struct bench_args *args, struct bench_report *report);

@@ -30,6 +30,11 @@ static const struct command {
 			bench_datapath },
 	{ "memory", "bytes a connected client, all counted, SIZE of them (1M, 4M, up to 10M)",
 			bench_memory },
+	{ "idle",
+			"CPU of all lcores after a second of silence, first packet, wake-up; SIZE "
+			"ms; "
+			"baseline: bare sleeps and wakes",
+			bench_idle },
 	{ "lives", "whole connections, SIZE of them a run: one worker, the control lcore",
 			bench_lives },
 	{ "latency", "time of a packet in the tracker at a share of its capacity, SIZE connections",
