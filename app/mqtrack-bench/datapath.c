@@ -3,6 +3,7 @@
 #include "mqtrack/mqtt.h"
 #include "wire.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include <rte_ethdev.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
+#include <rte_pause.h>
 #include <rte_prefetch.h>
 
 /*
@@ -29,7 +31,8 @@
  * its own portions, all at the same time, and their rates are added up.
  */
 
-#define PACKETS    2000000u /* a run and lane */
+#define PACKETS    2048000u /* a run and lane, each way */
+#define SLICES     80u      /* that a run consists of, the ways in turn */
 #define TOPIC      "devices/12345678"
 #define PAYLOAD    "{\"t\":21.5,\"h\":40}"
 #define HEADERS    54u /* Ethernet, IPv4, TCP */
@@ -57,12 +60,14 @@ static const char *const way_names[N_WAYS] = {
 	[BARE] = "rx and tx burst alone",
 };
 
-/* A measurement of one lane. */
+/* A run of one lane. */
 struct work {
 	struct wire_lane *lane;
 	const struct kind *kind;
-	enum way way;
-	uint64_t n, ns, cycles, n_hits;
+	unsigned n_ways;
+	atomic_uint *arrived; /* lanes, at the ends of all slices so far */
+	uint64_t n[N_WAYS], ns[N_WAYS], cycles[N_WAYS];
+	uint64_t n_hits;
 	bool failed;
 };
 
@@ -167,7 +172,7 @@ baseline(const struct wire_lane *lane, bool view)
 
 /* The client's packets of half a portion's connections, then the broker's of the same. */
 static bool
-write_portion(struct work *w)
+write_portion(struct work *w, enum way to)
 {
 	struct wire_lane *lane = w->lane;
 	const struct kind *k = w->kind;
@@ -178,7 +183,7 @@ write_portion(struct work *w)
 		struct bench_flow copy, *f = &lane->flows[lane->cursor];
 
 		lane->cursor = lane->cursor + 1 < lane->n ? lane->cursor + 1 : 0;
-		if (w->way != OURS) { /* nobody follows it */
+		if (to != OURS) { /* nobody follows it */
 			copy = *f;
 			f = &copy;
 		}
@@ -198,44 +203,66 @@ write_portion(struct work *w)
 	return ok;
 }
 
+static bool
+run_portion(struct work *w, enum way way)
+{
+	uint64_t ns, tsc;
+
+	if (!write_portion(w, way))
+		return false;
+	ns = bench_now_ns();
+	tsc = rte_rdtsc();
+	if (way == OURS)
+		ours(w->lane);
+	else
+		w->n_hits += baseline(w->lane, way == VIEW);
+	w->cycles[way] += rte_rdtsc() - tsc;
+	w->ns[way] += bench_now_ns() - ns;
+	w->n[way] += WIRE_PORTION;
+	return wire_drain(w->lane) == WIRE_PORTION;
+}
+
+/* All lanes go the same way at the same time. */
+static void
+wait_for_others(const struct work *w, unsigned slice)
+{
+	unsigned all = slice * w->lane->wire->n_lanes;
+
+	atomic_fetch_add(w->arrived, 1);
+	while (atomic_load(w->arrived) < all)
+		rte_pause();
+}
+
 static int
 run_lane(void *arg)
 {
 	struct work *w = arg;
 
-	while (w->n < PACKETS && !w->failed) {
-		uint64_t ns, tsc;
-
-		if (!write_portion(w)) {
-			w->failed = true;
-			break;
-		}
-		ns = bench_now_ns();
-		tsc = rte_rdtsc();
-		if (w->way == OURS)
-			ours(w->lane);
-		else
-			w->n_hits += baseline(w->lane, w->way == VIEW);
-		w->cycles += rte_rdtsc() - tsc;
-		w->ns += bench_now_ns() - ns;
-		w->n += WIRE_PORTION;
-		w->failed = wire_drain(w->lane) != WIRE_PORTION;
+	for (unsigned slice = 0; slice < SLICES * w->n_ways; slice++) {
+		for (unsigned i = 0; i < PACKETS / SLICES && !w->failed; i += WIRE_PORTION)
+			w->failed = !run_portion(w, slice % w->n_ways);
+		wait_for_others(w, slice + 1);
 	}
 	return 0;
 }
 
-/* All lanes at once. @return packets sent, 0: failed. */
-static uint64_t
-run_once(struct wire *wire, const struct kind *kind, enum way way, struct bench_samples *rate,
-		struct bench_samples *cycles)
-{
-	struct work work[WIRE_MAX_LANES] = { 0 };
-	double rates = 0, per_packet = 0;
-	unsigned next = rte_get_next_lcore(-1, 1, 0);
-	uint64_t n = 0;
+struct measured {
+	struct bench_samples rate[N_WAYS], cycles[N_WAYS];
+	uint64_t n; /* packets of ours, all runs */
+};
 
-	for (unsigned i = 0; i < wire->n_lanes; i++) {
-		work[i] = (struct work){ .lane = &wire->lane[i], .kind = kind, .way = way };
+/* All lanes at once. */
+static bool
+run_once(struct wire *wire, const struct kind *kind, unsigned n_ways, struct measured *out)
+{
+	struct work work[WIRE_MAX_LANES];
+	unsigned next = rte_get_next_lcore(-1, 1, 0);
+	atomic_uint arrived = 0;
+
+	for (unsigned i = wire->n_lanes; i-- > 0;) {
+		work[i] = (struct work){
+			.lane = &wire->lane[i], .kind = kind, .n_ways = n_ways, .arrived = &arrived
+		};
 		if (i > 0) {
 			rte_eal_remote_launch(run_lane, &work[i], next);
 			next = rte_get_next_lcore(next, 1, 0);
@@ -243,21 +270,23 @@ run_once(struct wire *wire, const struct kind *kind, enum way way, struct bench_
 	}
 	run_lane(&work[0]);
 	rte_eal_mp_wait_lcore();
-	for (unsigned i = 0; i < wire->n_lanes; i++) {
-		if (work[i].failed || (way == VIEW && work[i].n_hits != work[i].n))
-			return 0;
-		n += work[i].n;
-		rates += (double)work[i].n * 1e9 / (double)work[i].ns;
-		per_packet += (double)work[i].cycles / (double)work[i].n / wire->n_lanes;
-	}
-	rate->v[rate->n++] = rates;
-	cycles->v[cycles->n++] = per_packet;
-	return n;
-}
+	for (unsigned way = 0; way < n_ways; way++) {
+		double rate = 0, cycles = 0;
 
-struct measured {
-	struct bench_samples rate[N_WAYS], cycles[N_WAYS];
-};
+		for (unsigned i = 0; i < wire->n_lanes; i++) {
+			const struct work *w = &work[i];
+
+			if (w->failed || w->n_hits != w->n[VIEW])
+				return false;
+			rate += (double)w->n[way] * 1e9 / (double)w->ns[way];
+			cycles += (double)w->cycles[way] / (double)w->n[way] / wire->n_lanes;
+			out->n += way == OURS ? w->n[way] : 0;
+		}
+		out->rate[way].v[out->rate[way].n++] = rate;
+		out->cycles[way].v[out->cycles[way].n++] = cycles;
+	}
+	return true;
+}
 
 static bool
 measure(struct wire *wire, const struct kind *kind, const struct bench_args *args, bool bare,
@@ -268,20 +297,17 @@ measure(struct wire *wire, const struct kind *kind, const struct bench_args *arg
 
 	for (unsigned i = 0; i < 2; i++)
 		before[i] = wire_count(wire, received[i]);
+	memset(out, 0, sizeof(*out));
 	for (unsigned run = 0; run <= args->runs; run++) {
-		if (run == 1) /* what came before was the warm-up */
-			memset(out, 0, sizeof(*out));
-		for (unsigned way = 0; way < (bare ? N_WAYS : BARE); way++) {
-			uint64_t n = run_once(wire, kind, way, &out->rate[way], &out->cycles[way]);
-
-			if (n == 0)
-				return false;
-			if (way != OURS)
-				continue;
-			want[0] += kind->publishes * n / 2;
-			want[1] += kind->len[1] > 0 ? n / 2 : 0;
-		}
+		if (!run_once(wire, kind, bare ? N_WAYS : BARE, out))
+			return false;
+		if (run > 0)
+			continue;
+		for (unsigned way = 0; way < N_WAYS; way++) /* that was the warm-up */
+			out->rate[way].n = out->cycles[way].n = 0;
 	}
+	want[0] = kind->publishes * out->n / 2;
+	want[1] = kind->len[1] > 0 ? out->n / 2 : 0;
 	/* what was measured was the established path, each packet followed to its end */
 	for (unsigned i = 0; i < 2; i++)
 		if (wire_count(wire, received[i]) - before[i] != want[i])

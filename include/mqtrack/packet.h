@@ -248,7 +248,10 @@ mqt_seq_cmp(uint32_t a, uint32_t b)
 {
 	int32_t d = (int32_t)(a - b);
 
-	return (d > 0) - (d < 0);
+	/* in this form a comparison of the result with 0 is one of d */
+	if (d < 0)
+		return -1;
+	return d > 0;
 }
 
 #endif

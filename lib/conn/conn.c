@@ -613,6 +613,8 @@ mqt_conns_input(struct mqt_conns *cs, struct mqt_packet *pkts, unsigned n)
 		if (c ? cs->recycled || !(c->flags & CONN_IN_TABLE) : cs->added)
 			c = conn_lookup(cs, &pkts[i].key, pkts[i].hash,
 					pkts[i].view.ip_version == 6);
+		if (likely(c) && likely(established_input(cs, c, &pkts[i])))
+			continue;
 		judge(cs, c, &pkts[i]);
 	}
 }

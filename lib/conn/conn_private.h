@@ -20,6 +20,7 @@
  *
  *   conn.c       table, slots, create and remove, dispatch of a burst
  *   embryo.c     half-open handshakes (R13, R17, R18)
+ *   established.c  the short way of most segments
  *   tcp.c        sequence numbers, acknowledgements, FIN and RST
  *   reorder.c    segments behind a gap
  *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
@@ -504,6 +505,15 @@ hold_at(const struct mqt_conns *cs, uint32_t index)
 	return index == NO_INDEX ? NULL : &cs->holds[index];
 }
 
+/* --- established.c ----------------------------------------------------------------------------- */
+
+/**
+ * The short way of a segment that changes nothing but numbers.
+ * @return false: it has to go the long way, nothing has changed. Ownership: taken where true.
+ */
+bool established_input(
+		struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p) WORKER_ROLE;
+
 /* --- tcp.c ------------------------------------------------------------------------------------- */
 
 /** A segment of a flow that passes: CONNECTED, OPAQUE, or CLOSING by its own ends. */
@@ -513,6 +523,9 @@ void tcp_input(struct mqt_conns *cs, struct conn *c, enum side side,
 /** What the segment says of its sender: acknowledgement, window, timestamp, time. */
 void tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf *m,
 		const struct mqt_pkt *v) WORKER_ROLE;
+
+/** The timestamp of a segment of a flow that has them. */
+void tcp_learn_timestamp(struct stream *s, const struct rte_mbuf *m, const struct mqt_pkt *v);
 
 /**
  * Follows a segment that leaves no gap, forwards it where it has not left yet. Ownership: @p m is

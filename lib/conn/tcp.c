@@ -71,8 +71,8 @@ tcp_silent_ms(const struct mqt_conns *cs, const struct conn *c)
 
 /* --- what a segment says of its sender --------------------------------------------------------- */
 
-static void
-learn_timestamp(struct stream *s, const struct rte_mbuf *m, const struct mqt_pkt *v)
+void
+tcp_learn_timestamp(struct stream *s, const struct rte_mbuf *m, const struct mqt_pkt *v)
 {
 	const uint8_t *opts = rte_pktmbuf_mtod_offset(m, const uint8_t *, v->l4_off + 20);
 	uint32_t word[2];
@@ -173,7 +173,7 @@ tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte
 			(!(c->flags & CONN_WS) || s->flags & STREAM_LOST))
 		tcp_note_life(cs, c);
 	if (c->flags & CONN_TS)
-		learn_timestamp(s, m, v);
+		tcp_learn_timestamp(s, m, v);
 	learn_ack(cs, c, side, v);
 }
 

@@ -200,6 +200,35 @@ body_take(struct mqt_mqtt_tap *tap, const uint8_t *data, uint32_t len, struct mq
 	wanted_complete(tap, whole != NULL ? whole : tap->part, sink);
 }
 
+/*
+ * Packets of the most frequent kinds that lie whole at the begin of @p data, the stream being at a
+ * boundary: a PUBLISH with QoS 0, PINGREQ, PINGRESP, shorter than 128 bytes.
+ * @return the bytes of as many as there are.
+ */
+static inline size_t
+take_frequent(struct mqt_mqtt_cursor *cursor, const uint8_t *data, size_t len,
+		struct mqt_mqtt_seen *seen)
+{
+	size_t at = 0;
+
+	while (len - at >= 2) {
+		uint8_t first = data[at], body_len = data[at + 1];
+		bool publish = (first & 0xf6) == MQT_MQTT_PUBLISH << 4;
+
+		if (!publish && first != MQT_MQTT_PINGREQ << 4 && first != MQT_MQTT_PINGRESP << 4)
+			break;
+		if (body_len >= 0x80 || 2u + body_len > len - at)
+			break;
+		seen->packets++;
+		seen->publishes += publish;
+		seen->types |= (uint16_t)(1u << (first >> 4));
+		cursor->first = first;
+		cursor->partial = body_len;
+		at += 2u + body_len;
+	}
+	return at;
+}
+
 bool
 mqt_mqtt_tap_feed(struct mqt_mqtt_tap *tap, const uint8_t *data, size_t len, uint8_t version,
 		uint32_t max_body, struct mqt_mqtt_seen *seen, mqt_mqtt_packet_fn fn, void *arg)
@@ -210,6 +239,8 @@ mqt_mqtt_tap_feed(struct mqt_mqtt_tap *tap, const uint8_t *data, size_t len, uin
 
 	if (cursor->error != MQT_MQTT_E_NONE)
 		return false;
+	if (mqt_mqtt_cursor_at_boundary(cursor))
+		data += take_frequent(cursor, data, len, seen);
 	while (data < end) {
 		size_t left = (size_t)(end - data);
 		uint32_t n;
