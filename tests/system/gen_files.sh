@@ -29,10 +29,11 @@ damaged() {
 	tcpdump -nn -vv -r "$1" 2>/dev/null | grep -c -e incorrect -e 'bad cksum'
 }
 
-# replay JUDGEMENT KIND OPTION...: writes the files, and has a tracker read them.
+# replay JUDGEMENT KIND OPTION...: writes the files, and has a tracker read them. What comes behind a
+# CONNACK must not be read before that was granted: hence the long pause.
 replay() {
 	echo "--- ${*:2}"
-	gen "$2" --pcap out.rx in.rx --turn 64 "${@:3}"
+	gen "$2" --pcap out.rx in.rx --turn 64 --pause 60000 "${@:3}"
 	lab_tracker || fail "no tracker"
 	py <<-END || fail "${*:2}"
 	import os
