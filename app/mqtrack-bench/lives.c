@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /*
  * Whole connections a second: SYN, SYN/ACK, ACK, CONNECT, CONNACK, PUBLISH of QoS 1, PUBACK,
@@ -15,7 +16,8 @@
  * before the clock runs; then the worker takes the round in turns of at most TRACKER_BURST packets from
  * each side, then the control lcore has its turns. Both are timed apart, so that a rate is that of
  * one core which does nothing else: of a worker, of the control lcore with its grace periods, and of
- * one core that does both.
+ * one core that does both. A round during which the kernel took the CPU away is in no rate; how many
+ * there were is told as lives.interrupted (of those with new ids).
  *
  *   new        client ids that nobody knows, with clean session: nothing is left of them
  *   recurring  client ids that come back to the session which they left the time before
@@ -29,7 +31,7 @@
 #define WINDOW       2048u /* lives in flight */
 #define SLOTS_MAX    1000000u
 #define SLOTS_MIN    65536u
-#define IDLE_TURNS   1000000u
+#define PATIENCE_NS  (20 * MQT_NS_PER_SEC)
 
 enum kind {
 	NEW,
@@ -65,6 +67,8 @@ struct rig {
 	uint32_t cursor;             /* in order[] */
 	uint64_t n_lives, n_resumed; /* ended well so far */
 	uint64_t worker_ns, control_ns;
+	uint64_t n_timed;       /* packets in that time */
+	uint64_t n_interrupted; /* rounds */
 	unsigned n_outside, n_inside;
 	struct rte_mbuf *outside[WINDOW], *inside[WINDOW];
 };
@@ -113,11 +117,21 @@ write_round(struct rig *r, uint32_t n)
 	return 0;
 }
 
+/* How often the kernel has taken the CPU away from this thread. */
+static long
+interruptions(void)
+{
+	struct rusage u;
+
+	return getrusage(RUSAGE_THREAD, &u) == 0 ? u.ru_nivcsw : 0;
+}
+
 /* The worker takes what was written, the control lcore what came of it. */
 static void
 run_round(struct rig *r)
 {
-	uint64_t begin = bench_now_ns(), middle;
+	long before = interruptions();
+	uint64_t begin = bench_now_ns(), middle, end;
 	unsigned out = 0, in = 0;
 
 	do {
@@ -131,8 +145,14 @@ run_round(struct rig *r)
 	middle = bench_now_ns();
 	tracker_control_turn(r->t);
 	tracker_grace(r->t);
+	end = bench_now_ns();
+	if (interruptions() != before) {
+		r->n_interrupted++;
+		return;
+	}
 	r->worker_ns += middle - begin;
-	r->control_ns += bench_now_ns() - middle;
+	r->control_ns += end - middle;
+	r->n_timed += r->n_outside + r->n_inside;
 }
 
 /* Lives from the first to the last packet. @return 0, or -1. */
@@ -141,7 +161,7 @@ run_lives(struct rig *r, enum kind kind, uint32_t n)
 {
 	uint32_t n_begun = 0, n_in_flight = 0, n_done = 0;
 
-	r->worker_ns = r->control_ns = 0;
+	r->worker_ns = r->control_ns = r->n_timed = 0;
 	while (n_done < n) {
 		/* one begins a round until all are in flight, so that they are at all steps */
 		uint32_t room = r->window - n_in_flight;
@@ -172,12 +192,14 @@ run_lives(struct rig *r, enum kind kind, uint32_t n)
 static int
 wait_for_slots(struct rig *r, uint32_t n)
 {
-	for (uint32_t i = 0; i < IDLE_TURNS; i++) {
-		if (tracker_state(r->t, MQT_CONN_FREE) >= n + r->window)
-			return 0;
+	uint64_t begin = bench_now_ns();
+
+	while (tracker_state(r->t, MQT_CONN_FREE) < n + r->window) {
+		if (bench_now_ns() - begin > PATIENCE_NS)
+			return -1;
 		tracker_idle_turn(r->t);
 	}
-	return -1;
+	return 0;
 }
 
 /* Whether everything has happened as often as it was to happen, and nothing is left. */
@@ -208,11 +230,18 @@ is_complete(const struct rig *r)
 static int
 run_once(struct rig *r, enum kind kind, struct bench_samples s[N_PARTS])
 {
+	uint64_t n;
+
 	if (wait_for_slots(r, r->n) != 0 || run_lives(r, kind, r->n) != 0)
 		return -1;
-	bench_rate_of(&s[WORKER], r->n, r->worker_ns);
-	bench_rate_of(&s[CONTROL], r->n, r->control_ns);
-	bench_rate_of(&s[BOTH], r->n, r->worker_ns + r->control_ns);
+	n = r->n_timed / LIFE_PACKETS;
+	if (n == 0) {
+		fprintf(stderr, "mqtrack-bench: lives: the CPU is never ours for long enough\n");
+		return -1;
+	}
+	bench_rate_of(&s[WORKER], n, r->worker_ns);
+	bench_rate_of(&s[CONTROL], n, r->control_ns);
+	bench_rate_of(&s[BOTH], n, r->worker_ns + r->control_ns);
 	return tracker_settle(r->t) == 0 && is_complete(r) ? 0 : -1;
 }
 
@@ -264,7 +293,8 @@ rig_fini(struct rig *r)
 }
 
 static int
-run_all(struct rig *r, unsigned runs, struct bench_samples s[N_KINDS][N_PARTS])
+run_all(struct rig *r, unsigned runs, struct bench_samples s[N_KINDS][N_PARTS],
+		struct bench_samples *interrupted)
 {
 	if (rig_init(r) != 0 || warm_up(r) != 0)
 		return -1;
@@ -272,8 +302,11 @@ run_all(struct rig *r, unsigned runs, struct bench_samples s[N_KINDS][N_PARTS])
 		for (unsigned run = 0; run <= runs; run++) {
 			if (run == 1) /* what came before was the warm-up */
 				memset(s[kind], 0, sizeof(s[kind]));
+			r->n_interrupted = 0;
 			if (run_once(r, kind, s[kind]) != 0)
 				return -1;
+			if (run > 0 && kind == NEW)
+				interrupted->v[interrupted->n++] = (double)r->n_interrupted;
 		}
 	return 0;
 }
@@ -282,18 +315,19 @@ int
 bench_lives(const struct bench_args *args, struct bench_report *report)
 {
 	struct bench_samples(*s)[N_PARTS] = calloc(N_KINDS, sizeof(*s));
+	struct bench_samples *interrupted = calloc(1, sizeof(*interrupted));
 	struct rig *r = calloc(1, sizeof(*r));
 	char name[64];
 	int rc = 1;
 
-	if (!s || !r)
+	if (!s || !interrupted || !r)
 		goto out;
 	r->n = (uint32_t)(args->size ? args->size : DEFAULT_SIZE);
 	r->window = RTE_MIN(WINDOW, RTE_MAX(r->n / 2, 1u));
 	r->n_slots = RTE_MAX(RTE_MIN(5 * r->n, RTE_MAX(SLOTS_MAX, 2 * r->n)), SLOTS_MIN);
 	if (bench_eal_init(tracker_mem_mib(r->n_slots, r->n_slots)) != 0)
 		goto out;
-	rc = run_all(r, args->runs, s) == 0 ? 0 : 1;
+	rc = run_all(r, args->runs, s, interrupted) == 0 ? 0 : 1;
 	if (rc)
 		fprintf(stderr, "mqtrack-bench: lives: it did not end as it should\n");
 	for (unsigned kind = 0; kind < N_KINDS && rc == 0; kind++)
@@ -301,11 +335,14 @@ bench_lives(const struct bench_args *args, struct bench_report *report)
 			snprintf(name, sizeof(name), "%s%s", kind_names[kind], part_names[part]);
 			bench_report_add(report, name, "lives/s", &s[kind][part], NULL, NULL);
 		}
+	if (rc == 0)
+		bench_report_add(report, "lives.interrupted", "rounds", interrupted, NULL, NULL);
 out:
 	if (r && r->t)
 		rig_fini(r);
 	else
 		free(r);
+	free(interrupted);
 	free(s);
 	return rc;
 }
