@@ -18,8 +18,8 @@
  * for rte_hash finds a key by its position only where it may hash by itself.
  *
  * A burst is looked up in bulk and its connections are prefetched, then the packets are judged in
- * order. What a packet of the burst adds or removes is minded: a miss is looked up again once
- * something was added, and a hit that is no longer in the table too.
+ * order. What a packet of the burst adds or removes is minded: a miss is looked up again once a
+ * flow was added that may be its own, and a hit that is no longer in the table too.
  *
  * Synchronisation: everything belongs to one worker. The slot words and counters are read by
  * others; a slot's counters are cleared before its word shows the new generation.
@@ -234,7 +234,7 @@ table_add(struct mqt_conns *cs, struct conn *c, const struct embryo *e)
 		return false;
 	key_store(c, e);
 	c->flags |= CONN_IN_TABLE;
-	cs->added = true;
+	cs->added |= added_bit(e->hash);
 	return true;
 }
 
@@ -604,13 +604,15 @@ mqt_conns_input(struct mqt_conns *cs, struct mqt_packet *pkts, unsigned n)
 
 	cs->now_ns = mqt_clock_mono(cs->clock);
 	cs->now_ms = (uint32_t)(cs->now_ns / MQT_NS_PER_MS);
-	cs->added = cs->recycled = false;
+	cs->added = 0;
+	cs->recycled = false;
 	n = RTE_MIN(n, (unsigned)MAX_BURST);
 	lookup_burst(cs, pkts, n, found);
 	for (unsigned i = 0; i < n; i++) {
 		struct conn *c = found[i];
 
-		if (c ? cs->recycled || !(c->flags & CONN_IN_TABLE) : cs->added)
+		if (c ? cs->recycled || !(c->flags & CONN_IN_TABLE)
+		      : (cs->added & added_bit(pkts[i].hash)) != 0)
 			c = conn_lookup(cs, &pkts[i].key, pkts[i].hash,
 					pkts[i].view.ip_version == 6);
 		if (likely(c) && likely(established_input(cs, c, &pkts[i])))

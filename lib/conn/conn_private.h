@@ -126,6 +126,7 @@ enum layer {
 
 /** Where a handshake stands; from a bounded pool, free once CONNECTED. */
 struct handshake {
+	/* these two stay with it from one connection to the next, as long as they are small */
 	uint8_t *connect; /* the client's MQTT up to the end of CONNECT */
 	uint8_t *reply; /* the broker's MQTT from the begin of its unfinished packet, or its head */
 	uint8_t *raw;   /* keeps_raw: the client's bytes as they came */
@@ -148,8 +149,9 @@ struct handshake {
 	bool reply_continues;       /* reply began in a continuation frame */
 	uint8_t *early;             /* packets that came before GRANT, see session.c */
 	uint32_t early_len, early_cap;
-	struct mqt_session *session; /* as long as CONNECT is kept, see struct conn */
-	uint32_t link;               /* next free */
+	struct mqt_mqtt_connect parsed; /* once CONNECT is complete; points into connect */
+	struct mqt_session *session;    /* as long as CONNECT is kept, see struct conn */
+	uint32_t link;                  /* next free */
 	/* EMBRYONIC: among those that have sent no whole CONNECT, by age */
 	struct conn *conn;
 	struct handshake *older, *newer;
@@ -302,7 +304,7 @@ struct mqt_conns {
 	uint64_t now_ns;
 	uint64_t open_ns; /* stamp of the last OPEN */
 	uint32_t now_ms;
-	bool added;       /* a flow was added in this burst */
+	uint64_t added; /* hashes of the flows added in this burst: a bit for each of their classes */
 	bool recycled;    /* a slot has changed hands in this burst */
 	uint32_t hand;    /* where the search for a slot to recycle goes on */
 	uint32_t n_fresh; /* slots never used begin here */
@@ -347,6 +349,13 @@ static inline uint32_t
 seg_end(const struct mqt_pkt *v)
 {
 	return v->seq + v->payload_len + !!(v->tcp_flags & MQT_TCP_FIN);
+}
+
+/** The class of a flow's hash, for mqt_conns.added. */
+static inline uint64_t
+added_bit(uint64_t hash)
+{
+	return 1ull << (hash >> 32 & 63);
 }
 
 static inline uint32_t

@@ -32,7 +32,8 @@
 #include <string.h>
 
 #define FIRST_CAP     128
-#define PARSE_EAGERLY 16 /* up to here each byte: what is not MQTT shows early */
+#define KEPT_CAP      512 /* a larger buffer does not stay with its handshake */
+#define PARSE_EAGERLY 16  /* up to here each byte: what is not MQTT shows early */
 #define CONNECT_FIRST (MQT_MQTT_CONNECT << 4)
 #define AUTH_FIRST    (MQT_MQTT_AUTH << 4)
 
@@ -48,6 +49,10 @@ handshake_init(struct mqt_conns *cs)
 void
 handshake_fini(struct mqt_conns *cs)
 {
+	for (uint32_t i = 0; cs->handshakes && i < cs->fresh_handshake; i++) {
+		free(cs->handshakes[i].connect);
+		free(cs->handshakes[i].reply);
+	}
 	free(cs->handshakes);
 }
 
@@ -84,9 +89,20 @@ silent_remove(struct mqt_conns *cs, struct handshake *hs)
 		cs->newest_silent = hs->older;
 }
 
+static void
+keep_small(uint8_t **buf, uint32_t *cap)
+{
+	if (*cap <= KEPT_CAP)
+		return;
+	free(*buf);
+	*buf = NULL;
+	*cap = 0;
+}
+
 bool
 handshake_begin(struct mqt_conns *cs, struct conn *c)
 {
+	struct handshake *hs;
 	uint32_t index;
 
 	if (cs->free_handshake == NO_INDEX && cs->fresh_handshake == cs->n_handshakes &&
@@ -99,8 +115,14 @@ handshake_begin(struct mqt_conns *cs, struct conn *c)
 		index = cs->fresh_handshake++;
 	else
 		return false;
-	c->hs = &cs->handshakes[index];
-	*c->hs = (struct handshake){ .base = c->isn + 1 };
+	c->hs = hs = &cs->handshakes[index];
+	*hs = (struct handshake){
+		.connect = hs->connect,
+		.connect_cap = hs->connect_cap,
+		.reply = hs->reply,
+		.reply_cap = hs->reply_cap,
+		.base = c->isn + 1,
+	};
 	c->flags |= CONN_HANDSHAKE;
 	layers_begin(cs, c);
 	silent_append(cs, c);
@@ -117,11 +139,11 @@ handshake_end(struct mqt_conns *cs, struct conn *c)
 	c->flags &= (uint16_t)~CONN_HANDSHAKE;
 	silent_remove(cs, hs);
 	c->session = hs->session;
-	free(hs->connect);
-	free(hs->reply);
+	keep_small(&hs->connect, &hs->connect_cap);
+	keep_small(&hs->reply, &hs->reply_cap);
 	free(hs->early);
 	free(hs->raw);
-	hs->connect = hs->reply = hs->early = hs->raw = NULL;
+	hs->early = hs->raw = NULL;
 	hs->link = cs->free_handshake;
 	cs->free_handshake = (uint32_t)(hs - cs->handshakes);
 }
@@ -150,8 +172,8 @@ handshake_append(uint8_t **buf, uint32_t *len, uint32_t *cap, const void *data, 
 
 /* What the bytes so far are: OK a whole CONNECT, BAD with the counter that names why. */
 static enum mqt_parse
-connect_try(struct mqt_conns *cs, struct handshake *hs, struct mqt_mqtt_connect *out,
-		uint32_t *want, enum mqt_worker_counter *why)
+connect_try(struct mqt_conns *cs, struct handshake *hs, uint32_t *want,
+		enum mqt_worker_counter *why)
 {
 	struct mqt_mqtt_header header;
 	enum mqt_mqtt_error error = MQT_MQTT_E_NONE;
@@ -170,7 +192,7 @@ connect_try(struct mqt_conns *cs, struct handshake *hs, struct mqt_mqtt_connect 
 			hs->connect_len < 2 * hs->connect_tried)
 		return MQT_PARSE_MORE;
 	hs->connect_tried = hs->connect_len;
-	r = mqt_mqtt_connect_parse(hs->connect, hs->connect_len, out, &error);
+	r = mqt_mqtt_connect_parse(hs->connect, hs->connect_len, &hs->parsed, &error);
 	if (r == MQT_PARSE_BAD && error == MQT_MQTT_E_PROTOCOL)
 		*why = MQT_W_OPAQUE_PROTOCOL;
 	if (r == MQT_PARSE_MORE && *want > cs->config->limits.connect_max_bytes) {
@@ -180,17 +202,31 @@ connect_try(struct mqt_conns *cs, struct handshake *hs, struct mqt_mqtt_connect 
 	return r == MQT_PARSE_MORE && hs->connect_len >= *want ? MQT_PARSE_BAD : r;
 }
 
+/* How many bytes to begin with: all of CONNECT where its header is there. */
+static uint32_t
+connect_begin(const struct mqt_conns *cs, const uint8_t *data, uint32_t len)
+{
+	struct mqt_mqtt_header header;
+
+	if (len == 0 || data[0] != CONNECT_FIRST ||
+			mqt_mqtt_header_parse(data, len, &header, NULL) != MQT_PARSE_OK)
+		return 1;
+	return RTE_MIN(header.len + header.remaining, cs->config->limits.connect_max_bytes);
+}
+
 uint32_t
 handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *data, uint32_t len)
 {
 	struct handshake *hs = c->hs;
-	struct mqt_mqtt_connect connect;
+	const struct mqt_mqtt_connect *connect = &hs->parsed;
 	enum mqt_worker_counter why = MQT_W_NO_MEMORY;
 	enum mqt_parse r = MQT_PARSE_MORE;
-	uint32_t used = 0, want = hs->connect_len + 1;
+	uint32_t used = 0, want;
 
 	if (hs->connect_len > 0)
-		r = connect_try(cs, hs, &connect, &want, &why);
+		r = connect_try(cs, hs, &want, &why);
+	else
+		want = connect_begin(cs, data, len);
 	while (used < len && r == MQT_PARSE_MORE) {
 		uint32_t n = RTE_MIN(len - used, want - hs->connect_len);
 
@@ -201,7 +237,7 @@ handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *dat
 			break;
 		}
 		used += n;
-		r = connect_try(cs, hs, &connect, &want, &why);
+		r = connect_try(cs, hs, &want, &why);
 	}
 	if (r == MQT_PARSE_BAD) {
 		if (hs->connect_len > 0 && hs->connect[0] != CONNECT_FIRST)
@@ -210,10 +246,10 @@ handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *dat
 		return len;
 	}
 	if (r == MQT_PARSE_OK) {
-		c->version = connect.version;
+		c->version = connect->version;
 		count(cs, MQT_W_CONNECT);
 		if (unlikely(cs->capturing))
-			capture_connect(cs, c, connect.clientid.ptr, connect.clientid.len);
+			capture_connect(cs, c, connect->clientid.ptr, connect->clientid.len);
 		mqt_slot_count(&c->slot, MQT_RECV_PKT, 1);
 		if (hs->keeps_raw) /* up to the end of CONNECT */
 			hs->raw_len -= len - used + hs->behind;
@@ -314,17 +350,14 @@ info_flags(const struct mqt_mqtt_connect *connect, const struct mqt_mqtt_connack
 static struct mqt_info *
 info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_connack *connack)
 {
-	struct mqt_mqtt_connect connect;
+	const struct mqt_mqtt_connect *connect = &c->hs->parsed;
 	struct mqt_proxy proxy;
 	struct mqt_bytes id;
 	struct mqt_info *info;
 
-	if (mqt_mqtt_connect_parse(c->hs->connect, c->hs->connect_len, &connect, NULL) !=
-			MQT_PARSE_OK)
-		return NULL;
-	id = connect.clientid.len ? connect.clientid : connack->assigned_clientid;
+	id = connect->clientid.len ? connect->clientid : connack->assigned_clientid;
 	layers_proxy(c->hs, &proxy);
-	info = calloc(1, sizeof(*info) + id.len + connect.username.len + proxy.cert_cn.len);
+	info = calloc(1, sizeof(*info) + id.len + connect->username.len + proxy.cert_cn.len);
 	if (!info)
 		return NULL;
 	conn_endpoints(c, &info->peer, &info->broker);
@@ -332,23 +365,23 @@ info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_co
 		info->via = info->peer;
 		info->peer = proxy.src;
 	}
-	info->flags = info_flags(&connect, connack);
-	info->expiry_sec = connack->has_expiry ? connack->expiry_sec : connect.expiry_sec;
+	info->flags = info_flags(connect, connack);
+	info->expiry_sec = connack->has_expiry ? connack->expiry_sec : connect->expiry_sec;
 	info->keepalive_sec =
-			connack->has_keepalive ? connack->keepalive_sec : connect.keepalive_sec;
+			connack->has_keepalive ? connack->keepalive_sec : connect->keepalive_sec;
 	info->clientid_len = (uint16_t)id.len;
-	info->username_len = (uint16_t)connect.username.len;
+	info->username_len = (uint16_t)connect->username.len;
 	info->cert_cn_len = (uint16_t)proxy.cert_cn.len;
 	info->listener = c->listener;
 	info->domain = cs->config->listeners[c->listener].domain;
-	info->proto_ver = connect.version;
+	info->proto_ver = connect->version;
 	info->transport = cs->config->listeners[c->listener].transport;
 	if (id.len)
 		memcpy(info->data, id.ptr, id.len);
-	if (connect.username.len)
-		memcpy(info->data + id.len, connect.username.ptr, connect.username.len);
+	if (connect->username.len)
+		memcpy(info->data + id.len, connect->username.ptr, connect->username.len);
 	if (proxy.cert_cn.len)
-		memcpy(info->data + id.len + connect.username.len, proxy.cert_cn.ptr,
+		memcpy(info->data + id.len + connect->username.len, proxy.cert_cn.ptr,
 				proxy.cert_cn.len);
 	info->digest = client_digest(cs, c, info);
 	return info;
