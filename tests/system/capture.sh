@@ -52,6 +52,12 @@ expect "it has DISCONNECT" [ "$(first_byte 0xe0)" = 1 ]
 expect "all of one connection" \
 	[ "$(packets | grep -o '\.[0-9]* > ' | sort -u | wc -l)" = 2 ]
 expect "its message is in it" grep -q -a wanted-message "$FILE"
+if command -v capinfos >/dev/null; then
+	expect "Wireshark's own reader takes it" sh -c \
+		"capinfos -c -M '$FILE' | grep -q 'packets: *$(packets | wc -l)\$'"
+else
+	echo "left out: no capinfos here, Wireshark's own reader"
+fi
 expect "the CONNACK was held until it was admitted" [ "$(commented 'held by mqtrack')" = 1 ]
 expect "no packet of another" sh -c "! grep -q -a 'before-message\|after-message' '$FILE'"
 expect "nothing was dropped" grep -q ' 0 packets dropped; ended by: seconds' "$LAB_DIR/capture.log"
