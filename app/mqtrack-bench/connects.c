@@ -29,6 +29,7 @@
  */
 
 #define MAX_EVENTS 256
+#define FIRST_NS   5000000000u
 #define STALLED_NS 8000000000u /* nothing at all has happened for so long */
 
 enum mode {
@@ -327,7 +328,8 @@ run(struct load *l, uint64_t end_ns)
 	if (!l->clients)
 		die("clients");
 	l->progress_ns = begin;
-	while (now < end_ns) {
+	/* a first packet that is lost comes again after a second */
+	while (now < end_ns || (l->n_done == 0 && now < end_ns + FIRST_NS)) {
 		int n;
 
 		/* those that are to be held come at a rate that no queue of a listener loses */
