@@ -88,6 +88,8 @@ takes_key(uint16_t port_id)
 		return false;
 	conf.rss_key_len = info.hash_key_size ? info.hash_key_size : KEY_USUAL;
 	conf.rss_hf = info.flow_type_rss_offloads & rss_fields();
+	if (conf.rss_hf == 0) /* ethdev logs an error where one without a hash is given a key */
+		return false;
 	rss_key(key);
 	rss_key(want);
 	/* some take it only once they are configured; what came of it is read back */

@@ -27,6 +27,10 @@ static struct pretended nic[RTE_MAX_ETHPORTS];
 
 int __real_rte_eth_dev_info_get(uint16_t port_id, struct rte_eth_dev_info *info);
 int __wrap_rte_eth_dev_info_get(uint16_t port_id, struct rte_eth_dev_info *info);
+int __real_rte_eth_dev_configure(
+		uint16_t port_id, uint16_t n_rx, uint16_t n_tx, const struct rte_eth_conf *conf);
+int __wrap_rte_eth_dev_configure(
+		uint16_t port_id, uint16_t n_rx, uint16_t n_tx, const struct rte_eth_conf *conf);
 int __wrap_rte_eth_dev_rss_hash_update(uint16_t port_id, struct rte_eth_rss_conf *conf);
 int __wrap_rte_eth_dev_rss_hash_conf_get(uint16_t port_id, struct rte_eth_rss_conf *conf);
 int __wrap_rte_eth_dev_rss_reta_update(
@@ -41,14 +45,32 @@ __wrap_rte_eth_dev_info_get(uint16_t port_id, struct rte_eth_dev_info *info)
 
 	info->reta_size = nic[port_id].reta_size;
 	info->hash_key_size = 52;
+	info->flow_type_rss_offloads = nic[port_id].has_rss ? RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP : 0;
 	return ret;
+}
+
+/* A port without a hash was given a key: ethdev logs that as an error. */
+static bool asked_for_nothing;
+
+/* The ring below knows nothing of a hash. */
+int
+__wrap_rte_eth_dev_configure(
+		uint16_t port_id, uint16_t n_rx, uint16_t n_tx, const struct rte_eth_conf *conf)
+{
+	struct rte_eth_conf plain = *conf;
+
+	plain.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE;
+	plain.rx_adv_conf.rss_conf = (struct rte_eth_rss_conf){ 0 };
+	return __real_rte_eth_dev_configure(port_id, n_rx, n_tx, &plain);
 }
 
 int
 __wrap_rte_eth_dev_rss_hash_update(uint16_t port_id, struct rte_eth_rss_conf *conf)
 {
-	if (!nic[port_id].has_rss)
+	if (!nic[port_id].has_rss) {
+		asked_for_nothing = true;
 		return -ENOTSUP;
+	}
 	CHECK_EQ(conf->rss_key_len, 52);
 	if (!nic[port_id].other_key)
 		memcpy(nic[port_id].key, conf->rss_key, conf->rss_key_len);
@@ -468,6 +490,12 @@ test_one_worker_needs_no_agreement(void)
 #name, name                                                                        \
 	}
 
+static void
+test_a_port_without_a_hash_is_given_no_key(void)
+{
+	CHECK(!asked_for_nothing); /* of all ports of all tests */
+}
+
 int
 main(void)
 {
@@ -479,6 +507,8 @@ main(void)
 		TEST(test_fragments_of_a_flow_reach_its_owner),
 		TEST(test_one_port_that_cannot_makes_all_owners_the_trackers_choice),
 		TEST(test_one_worker_needs_no_agreement),
+		{ "a port without a hash is given no key",
+				test_a_port_without_a_hash_is_given_no_key },
 		CU_TEST_INFO_NULL,
 	};
 	CU_SuiteInfo suites[] = {
