@@ -57,7 +57,7 @@
  * kick, discard and takeover from other threads; inspect.c copies of sessions; orphan.c stalled
  * workers; anomaly.c what flows say that is odd; channel.c one channel in and out of the maps;
  * event.c the ring of events; mailbox.c messages; note.c what is outstanding; query.c and lookup.c
- * all that others may read; pool.c memory; run.c turns and sleep.
+ * all that others may read; ahead.c loading ahead; pool.c memory; run.c turns and sleep.
  *
  * Life-cycle: created before the lcores start, destroyed after they have stopped.
  *
@@ -320,6 +320,7 @@ read_burst(struct mqt_cm *cm, unsigned worker, struct quota *quota) MQT_REQUIRES
 	if (want == 0 || !cm_open_space(cm))
 		return 0;
 	n = mqt_mailbox_poll_control(cm->owners[worker].o.mailbox, msgs, want);
+	cm_ahead_msgs(cm, msgs, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (msgs[i].type == MQT_MSG_DOWN || msgs[i].type == MQT_MSG_CLOSED)
 			quota->downs--;

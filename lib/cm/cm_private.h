@@ -328,6 +328,8 @@ struct cm_note *cm_note_make(struct cm_notes *notes, mqt_chan_id chan);
 /* Takes a note out of the table; its memory stays the caller's until cm_note_free(). */
 void cm_note_unlink(struct cm_notes *notes, struct cm_note *note);
 void cm_note_free(struct cm_notes *notes, struct cm_note *note);
+/* Loads ahead what cm_note_find() will read: the bucket, or the note that is first there. */
+void cm_note_ahead(const struct cm_notes *notes, mqt_chan_id chan, bool first);
 /* Drops a note that no longer says anything; others stay. */
 void cm_note_drop(struct mqt_cm *cm, struct cm_note *note);
 /* Starts, or ends, the wait for an answer. */
@@ -380,6 +382,8 @@ void cm_locks_fini(struct cm_locks *locks);
 struct cm_lock *cm_lock_get(struct mqt_cm *cm, const struct mqt_digest *digest);
 /* The same, NULL where there is none. */
 struct cm_lock *cm_lock_find(struct mqt_cm *cm, const struct mqt_digest *digest);
+/* Loads ahead what the two will read. */
+void cm_lock_ahead(const struct cm_locks *locks, const struct mqt_digest *digest);
 /* Has the lock looked at when all messages of this turn have been applied. */
 void cm_lock_queue(struct mqt_cm *cm, struct cm_lock *lock);
 /* Serves a lock as far as it goes. */
@@ -449,8 +453,21 @@ void cm_recents_fini(struct cm_recents *recents);
  * ago. */
 bool cm_recent_came(struct cm_recents *recents, const struct mqt_digest *digest, mqt_chan_id chan,
 		uint64_t now_ns, uint64_t window_ns);
+/* Loads ahead what these will read. */
+void cm_recent_ahead(const struct cm_recents *recents, const struct mqt_digest *digest);
 /* Its client has left: forgotten, if it was the only one of its moment. */
 void cm_recent_left(struct cm_recents *recents, const struct mqt_digest *digest, mqt_chan_id chan);
+
+/* ahead.c: loading ahead, for a burst; at most as many as stay in the nearest cache */
+/* What messages touch as they are read. */
+void cm_ahead_msgs(struct mqt_cm *cm, const struct mqt_msg *msgs, unsigned n)
+		MQT_REQUIRES(mqt_role_control);
+/* What newcomers touch as they come to their locks. */
+void cm_ahead_opens(struct mqt_cm *cm, struct cm_note *const *notes, unsigned n)
+		MQT_REQUIRES(mqt_role_control);
+/* What channels touch as they are removed. */
+void cm_ahead_removals(struct mqt_cm *cm, const mqt_chan_id *ids, unsigned n)
+		MQT_REQUIRES(mqt_role_control);
 
 /* stepdown.c */
 /* Asks all channels of the list that live, the newest by @p newest, the others to discard. Returns

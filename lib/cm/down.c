@@ -31,6 +31,8 @@
  * Sources: rules R2, R7 (no DOWN is lost), invariants I3, I6.
  */
 
+#define AHEAD 32u /* channels */
+
 int
 cm_downs_init(struct cm_downs *downs, uint32_t n)
 {
@@ -62,6 +64,17 @@ pop(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 	if (row)
 		cm_chan_remove(cm, row);
 	return row != NULL;
+}
+
+/* At the begin of each group of the ring that is whole: loads ahead for the group. */
+static void
+ahead(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
+{
+	const struct cm_downs *downs = &cm->downs;
+	uint32_t at = downs->head & downs->mask;
+
+	if (at % AHEAD == 0 && downs->tail - downs->head >= AHEAD && downs->mask >= AHEAD)
+		cm_ahead_removals(cm, &downs->ids[at], AHEAD);
 }
 
 void
@@ -154,7 +167,9 @@ cm_down_slice(struct mqt_cm *cm)
 	uint64_t looks = 16ull * slice;
 	uint32_t n = 0;
 
-	while (n < slice && looks-- > 0 && cm_down_pending(cm))
+	while (n < slice && looks-- > 0 && cm_down_pending(cm)) {
+		ahead(cm);
 		n += pop(cm);
+	}
 	return n;
 }

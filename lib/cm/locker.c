@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <rte_common.h>
+#include <rte_prefetch.h>
 
 /*
  * Client-id locks: what happens to one client id happens in order, one newcomer or one command at
@@ -65,6 +66,12 @@ cm_locks_fini(struct cm_locks *locks)
 {
 	free(locks->buckets);
 	cm_pool_fini(&locks->pool);
+}
+
+void
+cm_lock_ahead(const struct cm_locks *locks, const struct mqt_digest *digest)
+{
+	rte_prefetch0(bucket_of(locks, digest));
 }
 
 struct cm_lock *

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <rte_common.h>
+#include <rte_prefetch.h>
 
 /*
  * Notes: what the manager must remember about a channel beyond its row in the maps, for as long as
@@ -64,6 +65,17 @@ cm_note_find(const struct cm_notes *notes, mqt_chan_id chan)
 	while (note && note->chan != chan)
 		note = note->next;
 	return note;
+}
+
+void
+cm_note_ahead(const struct cm_notes *notes, mqt_chan_id chan, bool first)
+{
+	struct cm_note **bucket = bucket_of(notes, chan);
+
+	if (!first)
+		rte_prefetch0(bucket);
+	else if (*bucket)
+		rte_prefetch0(*bucket);
 }
 
 struct cm_note *

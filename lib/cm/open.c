@@ -27,6 +27,8 @@
  * Sources: rules R2, R3, R7; invariants I2, I4.
  */
 
+#define AHEAD 32u /* newcomers */
+
 /* --- the end of a newcomer --------------------------------------------------------------------- */
 
 void
@@ -229,6 +231,8 @@ cm_open_apply(struct mqt_cm *cm)
 	for (uint32_t i = 0; i < cm->n_opens; i++) {
 		struct cm_note *note = cm->opens[i];
 
+		if (i % AHEAD == 0)
+			cm_ahead_opens(cm, &cm->opens[i], RTE_MIN(cm->n_opens - i, AHEAD));
 		if (note->kind == CM_NOTE_DEAD)
 			cm_note_free(&cm->notes, note);
 		else if (!cm_contest_hold(cm, note))

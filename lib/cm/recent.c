@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <rte_common.h>
+#include <rte_prefetch.h>
 
 /*
  * Recent newcomers: whether another one of the same client id came a moment ago, whatever has
@@ -77,6 +78,15 @@ oldest(const struct cm_recents *recents, const struct mqt_digest *digest)
 			e = &set[i];
 	}
 	return e;
+}
+
+void
+cm_recent_ahead(const struct cm_recents *recents, const struct mqt_digest *digest)
+{
+	const struct cm_recent_entry *set = set_of(recents, digest);
+
+	for (unsigned i = 0; i < WAYS; i += RTE_CACHE_LINE_SIZE / sizeof(*set))
+		rte_prefetch0(&set[i]);
 }
 
 bool
