@@ -201,7 +201,7 @@ cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
 	if (row && cm_row_up(row)) {
 		bool hit = note->kill == CM_KILL_HIT;
 
-		note->await_down = true;
+		cm_note_await_down(cm, note);
 		cm_chan_down(cm, row, hit ? MQT_REASON_KILLED : MQT_REASON_NONE);
 		lost_with(cm, note, row);
 		cm_chan_remove(cm, row);

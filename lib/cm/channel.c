@@ -33,30 +33,32 @@ announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mq
 		const struct mqt_info *info, uint64_t epoch, const struct cm_other *other,
 		uint32_t n) MQT_REQUIRES(mqt_role_control)
 {
-	struct mqt_event ev = {
-		.epoch = epoch,
-		.wall_ns = cm->wall_ns,
-		.mono_ns = cm->now_ns,
-		.chan = chan,
-		.peer = info->peer,
-		.broker = info->broker,
-		.clientid_len = info->clientid_len,
-		.flags = info->flags,
-		.listener = info->listener,
-		.domain = info->domain,
-		.type = (uint8_t)type,
-		.reason = (uint8_t)reason,
-		.proto_ver = info->proto_ver,
-		.count = n,
-	};
+	size_t id_len = RTE_MIN(info->clientid_len, MQT_EVENT_CLIENTID_MAX);
+	struct mqt_event ev; /* behind the client id it is never read */
 
+	memset(&ev, 0, offsetof(struct mqt_event, clientid));
+	ev.epoch = epoch;
+	ev.wall_ns = cm->wall_ns;
+	ev.mono_ns = cm->now_ns;
+	ev.chan = chan;
+	ev.peer = info->peer;
+	ev.broker = info->broker;
+	ev.clientid_len = info->clientid_len;
+	ev.flags = info->flags;
+	ev.listener = info->listener;
+	ev.domain = info->domain;
+	ev.type = (uint8_t)type;
+	ev.reason = (uint8_t)reason;
+	ev.proto_ver = info->proto_ver;
+	ev.count = n;
 	if (other) {
 		ev.other = other->chan;
 		if (other->peer)
 			ev.other_peer = *other->peer;
 	}
-	memcpy(ev.clientid, mqt_info_clientid(info),
-			RTE_MIN(info->clientid_len, MQT_EVENT_CLIENTID_MAX));
+	/* whole words are written */
+	memset(ev.clientid + id_len, 0, RTE_MIN(MQT_EVENT_CLIENTID_MAX - id_len, sizeof(uint64_t)));
+	memcpy(ev.clientid, mqt_info_clientid(info), id_len);
 	mqt_event_ring_write(cm->events, &ev);
 	cm_count(cm, MQT_C_EVENTS);
 }
@@ -172,9 +174,11 @@ static void
 reclaimed(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag)
 {
 	struct mqt_cm *cm = arg;
-	struct cm_note *note = cm_note_find(&cm->notes, id);
+	struct cm_note *note = NULL;
 
 	mqt_role_control_assert();
+	if (cm->notes.n_await_down > 0)
+		note = cm_note_find(&cm->notes, id);
 	if (tag != 0) /* it was retained: its slot went home before (retained.c) */
 		free(info);
 	else if (note && note->await_down)
@@ -259,7 +263,7 @@ mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id)
 
 		if (!note)
 			return -ENOMEM;
-		note->await_down = true;
+		cm_note_await_down(cm, note);
 		cm_chan_down(cm, row, MQT_REASON_NONE);
 	}
 	cm_chan_remove(cm, row);

@@ -99,6 +99,7 @@ struct cm_notes {
 	struct cm_note **buckets;
 	uint32_t mask;
 	uint32_t n;
+	uint32_t n_await_down; /* of them */
 	struct cm_pool pool;
 };
 
@@ -182,6 +183,7 @@ struct cm_flap_entry;
 
 struct cm_flaps {
 	struct cm_flap_entry *entries; /* NULL: the detector is off */
+	uint64_t out_ns;               /* when a broker closed a connection, the last of all */
 	uint32_t mask;                 /* of sets */
 };
 
@@ -332,6 +334,9 @@ void cm_note_free(struct cm_notes *notes, struct cm_note *note);
 void cm_note_ahead(const struct cm_notes *notes, mqt_chan_id chan, bool first);
 /* Drops a note that no longer says anything; others stay. */
 void cm_note_drop(struct mqt_cm *cm, struct cm_note *note);
+/* RELEASE waits for its DOWN from now on; and no more. */
+void cm_note_await_down(struct mqt_cm *cm, struct cm_note *note);
+void cm_note_had_down(struct mqt_cm *cm, struct cm_note *note);
 /* Starts, or ends, the wait for an answer. */
 void cm_note_time(struct mqt_cm *cm, struct cm_note *note);
 void cm_note_untime(struct mqt_cm *cm, struct cm_note *note);

@@ -91,7 +91,7 @@ cm_down_push(struct mqt_cm *cm, mqt_chan_id id)
 static void
 awaited(struct mqt_cm *cm, struct cm_note *note) MQT_REQUIRES(mqt_role_control)
 {
-	note->await_down = false;
+	cm_note_had_down(cm, note);
 	if (note->info)
 		cm_chan_release(cm, note->chan, note->info);
 	note->info = NULL;

@@ -14,7 +14,8 @@
  *
  * Life of an event: event number s goes to slot (s - 1) mod size, over event s - size; so the ring
  * always holds the newest `size` events. Readers keep the number they read last and compute from
- * the newest number what is still there.
+ * the newest number what is still there. A client id is seldom as long as it may be: what is behind
+ * it in a slot is of older events, and readers get zeroes.
  *
  * Synchronisation: a sequence lock in each slot. Its version is 2s - 1 while event s is being
  * written and 2s when it is whole. The words of the event are relaxed atomics between fences, so
@@ -26,6 +27,7 @@
  */
 
 #define EVENT_WORDS (sizeof(struct mqt_event) / sizeof(uint64_t))
+#define HEAD_WORDS  (offsetof(struct mqt_event, clientid) / sizeof(uint64_t))
 
 _Static_assert(sizeof(struct mqt_event) % sizeof(uint64_t) == 0, "copied as words");
 
@@ -95,16 +97,28 @@ mqt_event_ring_destroy(struct mqt_event_ring *ring)
 	free(ring);
 }
 
+/* Words of an event up to the end of its client id: the others are not copied. */
+static size_t
+words_of(const struct mqt_event *ev)
+{
+	size_t id = ev->clientid_len < MQT_EVENT_CLIENTID_MAX ? ev->clientid_len
+							      : MQT_EVENT_CLIENTID_MAX;
+
+	return (offsetof(struct mqt_event, clientid) + id + sizeof(uint64_t) - 1) /
+			sizeof(uint64_t);
+}
+
 static void
 slot_write(struct slot *slot, const struct mqt_event *ev)
 {
+	size_t n = words_of(ev);
 	uint64_t words[EVENT_WORDS];
 
-	memcpy(words, ev, sizeof(words));
+	memcpy(words, ev, n * sizeof(words[0]));
 	atomic_store_explicit(&slot->version, 2 * ev->seq - 1, memory_order_relaxed);
 	/* the odd version is seen before any new word: pairs with the fence in slot_read() */
 	atomic_thread_fence(memory_order_release);
-	for (size_t i = 0; i < EVENT_WORDS; i++)
+	for (size_t i = 0; i < n; i++)
 		atomic_store_explicit(&slot->word[i], words[i], memory_order_relaxed);
 	/* pairs with the acquire load in slot_read() */
 	atomic_store_explicit(&slot->version, 2 * ev->seq, memory_order_release);
@@ -115,15 +129,21 @@ static bool
 slot_read(const struct slot *slot, uint64_t seq, struct mqt_event *ev)
 {
 	uint64_t words[EVENT_WORDS];
+	size_t n;
 
 	if (atomic_load_explicit(&slot->version, memory_order_acquire) != 2 * seq)
 		return false;
-	for (size_t i = 0; i < EVENT_WORDS; i++)
+	for (size_t i = 0; i < HEAD_WORDS; i++)
+		words[i] = atomic_load_explicit(&slot->word[i], memory_order_relaxed);
+	memcpy(ev, words, HEAD_WORDS * sizeof(words[0]));
+	n = words_of(ev); /* of a mixture perhaps, but never more than there are */
+	for (size_t i = HEAD_WORDS; i < n; i++)
 		words[i] = atomic_load_explicit(&slot->word[i], memory_order_relaxed);
 	atomic_thread_fence(memory_order_acquire);
 	if (atomic_load_explicit(&slot->version, memory_order_relaxed) != 2 * seq)
 		return false;
-	memcpy(ev, words, sizeof(words));
+	memcpy(ev, words, n * sizeof(words[0]));
+	memset((char *)ev + n * sizeof(words[0]), 0, sizeof(*ev) - n * sizeof(words[0]));
 	return true;
 }
 

@@ -144,7 +144,7 @@ cm_flap_closed(struct mqt_cm *cm, const struct mqt_chan *row)
 
 	if (!e)
 		return;
-	e->seen_ns = e->out_ns = cm->now_ns;
+	e->seen_ns = e->out_ns = cm->flaps.out_ns = cm->now_ns;
 	e->out = row->id;
 	e->out_peer = mqt_chan_info(row)->peer;
 }
@@ -160,6 +160,8 @@ victim(struct mqt_cm *cm, const struct cm_lock *lock, struct cm_other *other)
 		*other = (struct cm_other){ lock->older, &lock->older_peer };
 		return true;
 	}
+	if (cm->now_ns - cm->flaps.out_ns > NEAR_NS) /* of nobody */
+		return false;
 	e = find(&cm->flaps, &lock->digest);
 	if (!e || e->out_ns == 0 || cm->now_ns - e->out_ns > NEAR_NS)
 		return false;
@@ -201,7 +203,9 @@ cm_flap_opened(struct mqt_cm *cm, const struct cm_lock *lock)
 bool
 cm_flap_held(const struct mqt_cm *cm, const struct mqt_digest *digest)
 {
-	const struct cm_flap_entry *e = cm->flaps.entries ? find(&cm->flaps, digest) : NULL;
+	const struct cm_flap_entry *e = NULL;
 
+	if (cm->flaps.entries && cm->config->flap.hold_sec > 0)
+		e = find(&cm->flaps, digest);
 	return e && e->held_until_ns > cm->now_ns;
 }

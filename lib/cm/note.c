@@ -125,6 +125,22 @@ cm_note_drop(struct mqt_cm *cm, struct cm_note *note)
 }
 
 void
+cm_note_await_down(struct mqt_cm *cm, struct cm_note *note)
+{
+	if (!note->await_down)
+		cm->notes.n_await_down++;
+	note->await_down = true;
+}
+
+void
+cm_note_had_down(struct mqt_cm *cm, struct cm_note *note)
+{
+	if (note->await_down)
+		cm->notes.n_await_down--;
+	note->await_down = false;
+}
+
+void
 cm_note_time(struct mqt_cm *cm, struct cm_note *note)
 {
 	cm_note_untime(cm, note);

@@ -94,7 +94,7 @@ cm_stepdown_force(struct mqt_cm *cm, struct cm_note *note, struct mqt_chan *row)
 {
 	bool hit = note->kill == CM_KILL_HIT;
 
-	note->await_down = true;
+	cm_note_await_down(cm, note);
 	cm_chan_down(cm, row, hit ? MQT_REASON_KILLED : reason_of((enum mqt_stepdown)note->action));
 	return hit ? -ETIMEDOUT : 0;
 }
