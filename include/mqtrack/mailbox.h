@@ -51,6 +51,14 @@ void mqt_mailbox_post_control(struct mqt_mailbox *mb, const struct mqt_msg *msg)
 void mqt_mailbox_post_worker(struct mqt_mailbox *mb, const struct mqt_msg *msg)
 		MQT_REQUIRES(mqt_role_control);
 
+/**
+ * As mqt_mailbox_post_worker(), but the worker may see it only after the next call that wakes it or
+ * posts to it, in order: mqt_mailbox_wake_worker() at the end of each turn at the latest. Bursts are
+ * much cheaper for both. Context: the control lcore; does not block.
+ */
+void mqt_mailbox_queue_worker(struct mqt_mailbox *mb, const struct mqt_msg *msg)
+		MQT_REQUIRES(mqt_role_control);
+
 /** Takes up to @p n messages for the worker, first moving its own outbox on. @return how many. */
 unsigned mqt_mailbox_poll_worker(struct mqt_mailbox *mb, struct mqt_msg *msgs, unsigned n)
 		MQT_REQUIRES(mqt_role_worker);

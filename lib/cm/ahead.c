@@ -69,6 +69,14 @@ cm_ahead_opens(struct mqt_cm *cm, struct cm_note *const *notes, unsigned n)
 				mqt_maps_prefetch_client(cm->maps, &notes[i]->info->digest, step);
 		}
 	}
+	for (unsigned i = 0; i < n; i++) {
+		const struct mqt_chan *older = NULL;
+
+		if (notes[i]->kind != CM_NOTE_DEAD)
+			older = mqt_maps_head(cm->maps, &notes[i]->info->digest);
+		if (older)
+			cm_note_ahead(&cm->notes, older->id, false);
+	}
 }
 
 void

@@ -230,7 +230,7 @@ expire(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 void
 cm_post(struct mqt_cm *cm, const struct mqt_msg *msg)
 {
-	mqt_mailbox_post_worker(cm->owners[mqt_chan_id_worker(msg->chan)].o.mailbox, msg);
+	mqt_mailbox_queue_worker(cm->owners[mqt_chan_id_worker(msg->chan)].o.mailbox, msg);
 }
 
 static void
@@ -348,7 +348,7 @@ read_rings(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 	return total;
 }
 
-/* Moves on what did not fit the rings, and wakes who has got something. */
+/* Moves on what was queued or did not fit the rings, and wakes who has got something. */
 static void
 flush(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 {
@@ -395,6 +395,7 @@ mqt_cm_turn(struct mqt_cm *cm)
 	cm_open_apply(cm);
 	work += cm_command_poll(cm);
 	run_locks(cm);
+	flush(cm); /* nobody who was granted waits for the cleanup */
 
 	work += cm_retained_turn(cm);
 	work += cm_down_slice(cm);

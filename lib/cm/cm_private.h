@@ -256,7 +256,7 @@ struct mqt_cm {
 	struct cm_recents recents;
 	struct cm_pool inquiries;
 	uint32_t n_inquiries;
-	struct cm_note **opens; /* read in this turn */
+	struct cm_note **opens; /* read in this turn; behind them as much room to sort them */
 	uint32_t n_opens, max_opens;
 	struct mqt_cm_cmd *held_cmd; /* waits for memory for its lock */
 	uint64_t unexpected_seen;    /* one bit a message type: logged already */

@@ -22,6 +22,10 @@
  * once met a full ring does not go to malloc again. A message that can neither go to the ring nor
  * be kept would break the protocol for ever, so the end of memory ends the process.
  *
+ * Queueing: each message put into a ring moves its tail, which is a line that the receiver reads all
+ * the time. Who posts many in a turn queues them, and they go as bursts, the last one at the end of
+ * the turn.
+ *
  * Waking: the sender remembers that something has gone into the ring (`news`) and wakes the receiver
  * once for all of it, so a turn that posts much costs one fence, and no system call unless the
  * receiver sleeps (waker.c).
@@ -33,6 +37,7 @@
  */
 
 #define CHUNK_MSGS 63
+#define STAGE_MSGS 32
 
 struct chunk {
 	struct chunk *next;
@@ -55,6 +60,8 @@ struct pipe {
 	/* sender only */
 	struct outbox outbox;
 	bool news; /* the receiver has not been woken for it */
+	unsigned n_staged;
+	alignas(RTE_CACHE_LINE_SIZE) struct mqt_msg stage[STAGE_MSGS];
 } __rte_cache_aligned;
 
 struct mqt_mailbox {
@@ -114,12 +121,30 @@ outbox_drop_first(struct outbox *out)
 	out->spare = c;
 }
 
+/* What was queued goes into the ring as one burst, behind what waits already. */
+static void
+pipe_unstage(struct pipe *pipe)
+{
+	unsigned sent = 0;
+
+	if (pipe->n_staged == 0)
+		return;
+	if (!pipe->outbox.first)
+		sent = rte_ring_sp_enqueue_burst_elem(pipe->ring, pipe->stage,
+				sizeof(struct mqt_msg), pipe->n_staged, NULL);
+	pipe->news |= sent > 0;
+	for (; sent < pipe->n_staged; sent++)
+		outbox_push(&pipe->outbox, &pipe->stage[sent]);
+	pipe->n_staged = 0;
+}
+
 /* Moves on what the ring takes. */
 static void
 pipe_flush(struct pipe *pipe)
 {
 	struct outbox *out = &pipe->outbox;
 
+	pipe_unstage(pipe);
 	while (out->first) {
 		struct chunk *c = out->first;
 		unsigned want = c->tail - c->head;
@@ -140,6 +165,7 @@ pipe_post(struct pipe *pipe, const struct mqt_msg *msg)
 {
 	struct mqt_msg copy = *msg;
 
+	pipe_unstage(pipe);
 	if (pipe->outbox.first || rte_ring_sp_enqueue_elem(pipe->ring, &copy, sizeof(copy)) != 0)
 		outbox_push(&pipe->outbox, msg);
 	else
@@ -147,8 +173,17 @@ pipe_post(struct pipe *pipe, const struct mqt_msg *msg)
 }
 
 static void
+pipe_queue(struct pipe *pipe, const struct mqt_msg *msg)
+{
+	pipe->stage[pipe->n_staged++] = *msg;
+	if (pipe->n_staged == STAGE_MSGS)
+		pipe_unstage(pipe);
+}
+
+static void
 pipe_wake(struct pipe *pipe)
 {
+	pipe_unstage(pipe);
 	if (!pipe->news)
 		return;
 	pipe->news = false;
@@ -256,6 +291,12 @@ void
 mqt_mailbox_post_worker(struct mqt_mailbox *mb, const struct mqt_msg *msg)
 {
 	pipe_post(&mb->to_worker, msg);
+}
+
+void
+mqt_mailbox_queue_worker(struct mqt_mailbox *mb, const struct mqt_msg *msg)
+{
+	pipe_queue(&mb->to_worker, msg);
 }
 
 unsigned

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_common.h>
 
@@ -122,7 +123,7 @@ cm_open_space(struct mqt_cm *cm)
 
 	if (cm->n_opens + CM_BURST <= cm->max_opens)
 		return true;
-	opens = realloc(cm->opens, max * sizeof(struct cm_note *));
+	opens = realloc(cm->opens, 2 * (size_t)max * sizeof(struct cm_note *));
 	if (!opens)
 		return false;
 	cm->opens = opens;
@@ -162,15 +163,57 @@ cm_open_read(struct mqt_cm *cm, const struct mqt_msg *msg)
 		cm_unexpected(cm, msg);
 }
 
-static int
-by_stamp(const void *a, const void *b)
+static bool
+note_older(const struct cm_note *a, const struct cm_note *b)
 {
-	const struct cm_note *x = *(struct cm_note *const *)a;
-	const struct cm_note *y = *(struct cm_note *const *)b;
+	return cm_older(a->stamp_ns, a->chan, b->stamp_ns, b->chan);
+}
 
-	if (cm_older(x->stamp_ns, x->chan, y->stamp_ns, y->chan))
-		return -1;
-	return cm_older(y->stamp_ns, y->chan, x->stamp_ns, x->chan);
+/* The end of the run that begins at @p i. */
+static uint32_t
+run_end(struct cm_note *const *notes, uint32_t i, uint32_t n)
+{
+	while (++i < n && !note_older(notes[i], notes[i - 1]))
+		;
+	return i;
+}
+
+/* Merges two runs that lie one behind the other. */
+static void
+merge(struct cm_note *const *from, uint32_t mid, uint32_t n, struct cm_note **to)
+{
+	uint32_t a = 0, b = mid;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (b == n || (a < mid && !note_older(from[b], from[a])))
+			to[i] = from[a++];
+		else
+			to[i] = from[b++];
+	}
+}
+
+/*
+ * Sorts the newcomers by stamp. Each worker's come in order nearly always, in bursts; so what is
+ * there already is a few long runs, and they are merged two by two.
+ */
+static void
+sort_opens(struct mqt_cm *cm)
+{
+	struct cm_note **from = cm->opens, **to = cm->opens + cm->max_opens, **swap;
+	uint32_t n = cm->n_opens;
+
+	while (n > 0 && run_end(from, 0, n) < n) {
+		for (uint32_t i = 0, mid, end; i < n; i = end) {
+			mid = run_end(from, i, n);
+			end = mid < n ? run_end(from, mid, n) : n;
+			merge(from + i, mid - i, end - i, to + i);
+		}
+		swap = from;
+		from = to;
+		to = swap;
+	}
+	if (from != cm->opens)
+		memcpy(cm->opens, from, n * sizeof(struct cm_note *));
 }
 
 /* Whether the newcomer being served still stands in the way of older ones. */
@@ -226,8 +269,7 @@ cm_open_enter(struct mqt_cm *cm, struct cm_note *note)
 void
 cm_open_apply(struct mqt_cm *cm)
 {
-	if (cm->n_opens > 1)
-		qsort(cm->opens, cm->n_opens, sizeof(struct cm_note *), by_stamp);
+	sort_opens(cm);
 	for (uint32_t i = 0; i < cm->n_opens; i++) {
 		struct cm_note *note = cm->opens[i];
 

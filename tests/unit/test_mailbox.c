@@ -329,6 +329,57 @@ test_two_threads_lose_and_reorder_nothing(void)
 	}
 }
 
+/* Queued ones and posted ones are one FIFO, whatever the ring takes. */
+static void
+test_queued_messages_keep_their_place(void)
+{
+	static const unsigned rings[] = { 1, 16, 1024 };
+
+	mqt_role_control_assert();
+	for (size_t r = 0; r < sizeof(rings) / sizeof(rings[0]); r++) {
+		struct mqt_mailbox *mb = mqt_mailbox_create(rings[r]);
+		uint64_t want = 0;
+		struct mqt_msg msg;
+
+		for (unsigned n = 0; n < 500; n++) {
+			if (n % 41 == 40) {
+				post(mb, TO_WORKER, n);
+				continue;
+			}
+			msg = msg_of(n);
+			mqt_mailbox_queue_worker(mb, &msg);
+		}
+		mqt_mailbox_wake_worker(mb);
+		while (take(mb, TO_WORKER, &msg, 1) == 1) {
+			CHECK(msg_is(&msg, want++));
+			sender_polls(mb, TO_WORKER);
+		}
+		CHECK_EQ(want, 500);
+		mqt_mailbox_destroy(mb);
+	}
+}
+
+/* The end of a turn: nothing stays behind. */
+static void
+test_waking_sends_what_is_queued(void)
+{
+	struct mqt_mailbox *mb = mqt_mailbox_create(64);
+	struct mqt_msg msgs[64];
+
+	mqt_role_control_assert();
+	mqt_role_worker_assert();
+	for (unsigned n = 0; n < 3; n++) {
+		msgs[0] = msg_of(n);
+		mqt_mailbox_queue_worker(mb, &msgs[0]);
+		mqt_mailbox_wake_worker(mb);
+		CHECK_EQ(mqt_mailbox_pending_worker(mb), n + 1);
+	}
+	CHECK_EQ(take(mb, TO_WORKER, msgs, 64), 3);
+	for (unsigned n = 0; n < 3; n++)
+		CHECK(msg_is(&msgs[n], n));
+	mqt_mailbox_destroy(mb);
+}
+
 static CU_TestInfo tests[] = {
 	{ "create takes powers of two only", test_create_takes_powers_of_two_only },
 	{ "ring holds what was asked for and the outbox the rest",
@@ -340,6 +391,8 @@ static CU_TestInfo tests[] = {
 	{ "pending counts the ring only", test_pending_counts_the_ring_only },
 	{ "random traffic keeps order both ways", test_random_traffic_keeps_order_both_ways },
 	{ "two threads lose and reorder nothing", test_two_threads_lose_and_reorder_nothing },
+	{ "queued messages keep their place", test_queued_messages_keep_their_place },
+	{ "waking sends what is queued", test_waking_sends_what_is_queued },
 	CU_TEST_INFO_NULL,
 };
 
