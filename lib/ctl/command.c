@@ -47,9 +47,13 @@ static struct ctl_command *
 sink_take(struct ctl_sink *sink)
 {
 	struct cds_wfcq_node *node = __cds_wfcq_dequeue_blocking(&sink->head, &sink->tail);
+	struct ctl_command *command;
 
-	return node ? (struct ctl_command *)((char *)node - offsetof(struct ctl_command, home))
-		    : NULL;
+	if (!node)
+		return NULL;
+	command = (struct ctl_command *)((char *)node - offsetof(struct ctl_command, home));
+	mqt_tsan_acquire(command);
+	return command;
 }
 
 static void
@@ -81,6 +85,7 @@ command_done(struct mqt_cm_cmd *cmd)
 	uint64_t one = 1;
 
 	cds_wfcq_node_init(&command->home);
+	mqt_tsan_release(command); /* the queue orders it, which ThreadSanitizer does not see */
 	cds_wfcq_enqueue(&sink->head, &sink->tail, &command->home);
 	if (write(sink->eventfd, &one, sizeof(one)) < 0)
 		RTE_LOG(DEBUG, CTL, "eventfd is full\n");
