@@ -146,16 +146,16 @@ poll(struct cm_rig *r) MQT_REQUIRES(mqt_role_worker)
 static struct mqt_info *
 info_create(const struct cm_rig *r, uint32_t client, uint16_t flags)
 {
-	struct mqt_info *info = calloc(1, sizeof(*info) + 16);
+	struct mqt_info *info = calloc(1, sizeof(*info) + 16 + MQT_INFO_ENDS_MAX);
+	struct mqt_endpoint end = { .version = 4 };
 
 	if (!info)
 		return NULL;
 	info->digest = r->digests[client];
 	info->flags = flags;
 	info->proto_ver = 4;
-	info->peer.version = 4;
-	info->broker.version = 4;
 	info->clientid_len = 16;
+	mqt_info_set_ends(info, &end, &end, NULL);
 	memcpy(info->data, &client, sizeof(client));
 	return info;
 }

@@ -5,11 +5,13 @@
 #include "mqtrack/addr.h"
 #include "mqtrack/hash.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 /**
  * @file
- * What the wire told about one client, fixed when its CONNACK has arrived.
+ * What the wire told about one client, fixed when its CONNACK has arrived. There is one for each
+ * client, so it takes no more than it must: addresses are packed behind the strings.
  *
  * Life-cycle: the worker allocates it (malloc, one block with its strings) when a successful
  * CONNACK is complete, fills it, and gives it away with OPEN. The control lcore publishes it;
@@ -36,9 +38,6 @@ enum mqt_info_flag {
 
 struct mqt_info {
 	struct mqt_digest digest;
-	struct mqt_endpoint peer; /* the client, as its proxy says where there is one */
-	struct mqt_endpoint via;  /* the proxy: the client's end of the flow; version 0: none */
-	struct mqt_endpoint broker;
 	uint32_t expiry_sec;    /* session expiry, CONNACK's override applied */
 	uint16_t flags;         /* enum mqt_info_flag */
 	uint16_t keepalive_sec; /* CONNACK's override applied; 0: off */
@@ -49,8 +48,12 @@ struct mqt_info {
 	uint16_t domain;      /* index in the configuration */
 	uint8_t proto_ver;    /* 3: 3.1, 4: 3.1.1, 5: 5.0 */
 	uint8_t transport;    /* enum mqt_transport */
-	uint8_t data[];       /* client id, user name, CN; raw bytes, not terminated */
+	uint8_t ends;         /* which addresses there are, see mqt_info_set_ends() */
+	/* client id, user name, CN: raw bytes, not terminated; then addresses */
+	uint8_t data[];
 };
+
+_Static_assert(offsetof(struct mqt_info, data) == 37, "no padding before the client id");
 
 static inline const uint8_t *
 mqt_info_clientid(const struct mqt_info *info)
@@ -70,5 +73,32 @@ mqt_info_cert_cn(const struct mqt_info *info)
 {
 	return info->data + info->clientid_len + info->username_len;
 }
+
+/** Most that the addresses of an info take. */
+#define MQT_INFO_ENDS_MAX 54
+
+/**
+ * Bytes that the addresses take. NULL, or version 0: there is none.
+ * @param peer the client, as its proxy says where there is one.
+ * @param via the proxy: the client's end of the flow.
+ */
+size_t mqt_info_ends_size(const struct mqt_endpoint *peer, const struct mqt_endpoint *broker,
+		const struct mqt_endpoint *via);
+
+/**
+ * Puts the addresses behind the strings, whose lengths are set before.
+ * @param info has mqt_info_ends_size() bytes of room there.
+ */
+void mqt_info_set_ends(struct mqt_info *info, const struct mqt_endpoint *peer,
+		const struct mqt_endpoint *broker, const struct mqt_endpoint *via);
+
+/** Bytes of an info with its strings and addresses. */
+size_t mqt_info_size(const struct mqt_info *info);
+
+/** The client, as its proxy says where there is one; version 0: unknown. */
+struct mqt_endpoint mqt_info_peer(const struct mqt_info *info);
+struct mqt_endpoint mqt_info_broker(const struct mqt_info *info);
+/** The proxy: the client's end of the flow; version 0: none. */
+struct mqt_endpoint mqt_info_via(const struct mqt_info *info);
 
 #endif

@@ -41,8 +41,8 @@ announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mq
 	ev.wall_ns = cm->wall_ns;
 	ev.mono_ns = cm->now_ns;
 	ev.chan = chan;
-	ev.peer = info->peer;
-	ev.broker = info->broker;
+	ev.peer = mqt_info_peer(info);
+	ev.broker = mqt_info_broker(info);
 	ev.clientid_len = info->clientid_len;
 	ev.flags = info->flags;
 	ev.listener = info->listener;
@@ -53,14 +53,19 @@ announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mq
 	ev.count = n;
 	if (other) {
 		ev.other = other->chan;
-		if (other->peer)
-			ev.other_peer = *other->peer;
+		ev.other_peer = other->peer;
 	}
 	/* whole words are written */
 	memset(ev.clientid + id_len, 0, RTE_MIN(MQT_EVENT_CLIENTID_MAX - id_len, sizeof(uint64_t)));
 	memcpy(ev.clientid, mqt_info_clientid(info), id_len);
 	mqt_event_ring_write(cm->events, &ev);
 	cm_count(cm, MQT_C_EVENTS);
+}
+
+struct cm_other
+cm_other_of(const struct mqt_chan *row)
+{
+	return (struct cm_other){ row->id, mqt_info_peer(mqt_chan_info(row)) };
 }
 
 void
@@ -123,8 +128,11 @@ cm_chan_insert(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64_
 	if (!row)
 		return NULL;
 	check_alone(cm, row);
-	if (info->flags & MQT_INFO_ASSIGNED)
-		cm_broker_seen(cm, &info->broker);
+	if (info->flags & MQT_INFO_ASSIGNED) {
+		struct mqt_endpoint broker = mqt_info_broker(info);
+
+		cm_broker_seen(cm, &broker);
+	}
 	mqt_registry_registered(cm->registry, &info->digest, id);
 	return row;
 }

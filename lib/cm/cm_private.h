@@ -369,8 +369,11 @@ void cm_chan_set_end(struct mqt_cm *cm, const struct mqt_chan *row, uint64_t end
 
 struct cm_other {
 	mqt_chan_id chan;
-	const struct mqt_endpoint *peer; /* NULL: unknown */
+	struct mqt_endpoint peer; /* version 0: unknown */
 };
+
+/* Another channel, as events name it. */
+struct cm_other cm_other_of(const struct mqt_chan *row);
 
 void cm_announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason,
 		mqt_chan_id chan, const struct mqt_info *info, uint64_t epoch,

@@ -146,7 +146,7 @@ cm_flap_closed(struct mqt_cm *cm, const struct mqt_chan *row)
 		return;
 	e->seen_ns = e->out_ns = cm->flaps.out_ns = cm->now_ns;
 	e->out = row->id;
-	e->out_peer = mqt_chan_info(row)->peer;
+	e->out_peer = mqt_info_peer(mqt_chan_info(row));
 }
 
 /* Whose place a newcomer takes. Returns false where nobody's. */
@@ -157,7 +157,7 @@ victim(struct mqt_cm *cm, const struct cm_lock *lock, struct cm_other *other)
 	struct cm_flap_entry *e;
 
 	if (lock->older != MQT_CHAN_NONE) {
-		*other = (struct cm_other){ lock->older, &lock->older_peer };
+		*other = (struct cm_other){ lock->older, lock->older_peer };
 		return true;
 	}
 	if (cm->now_ns - cm->flaps.out_ns > NEAR_NS) /* of nobody */
@@ -165,7 +165,7 @@ victim(struct mqt_cm *cm, const struct cm_lock *lock, struct cm_other *other)
 	e = find(&cm->flaps, &lock->digest);
 	if (!e || e->out_ns == 0 || cm->now_ns - e->out_ns > NEAR_NS)
 		return false;
-	*other = (struct cm_other){ e->out, &e->out_peer };
+	*other = (struct cm_other){ e->out, e->out_peer };
 	return true;
 }
 

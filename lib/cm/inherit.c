@@ -30,7 +30,9 @@
 static bool
 same_broker(const struct mqt_info *a, const struct mqt_info *b)
 {
-	return mqt_endpoint_equal(&a->broker, &b->broker);
+	struct mqt_endpoint a_broker = mqt_info_broker(a), b_broker = mqt_info_broker(b);
+
+	return mqt_endpoint_equal(&a_broker, &b_broker);
 }
 
 bool
@@ -47,8 +49,8 @@ tell(struct mqt_cm *cm, const struct cm_lock *lock, enum mqt_event_type type,
 		enum mqt_reason reason, const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control)
 {
 	const struct cm_note *cur = lock->cur;
-	struct cm_other older = { row->id, &mqt_chan_info(row)->peer };
-	struct cm_other newer = { cur->chan, &cur->info->peer };
+	struct cm_other older = cm_other_of(row);
+	struct cm_other newer = { cur->chan, mqt_info_peer(cur->info) };
 
 	if (type == MQT_EVENT_DISCARDED || type == MQT_EVENT_TAKENOVER)
 		cm_announce(cm, type, reason, row->id, mqt_chan_info(row), row->epoch, &newer);

@@ -94,7 +94,7 @@ void
 cm_open_supersede(struct mqt_cm *cm, struct cm_note *note, mqt_chan_id by,
 		const struct mqt_info *by_info)
 {
-	struct cm_other other = { .chan = by, .peer = &by_info->peer };
+	struct cm_other other = { .chan = by, .peer = mqt_info_peer(by_info) };
 
 	refuse(cm, note, MQT_REASON_SUPERSEDED, &other);
 }
@@ -238,7 +238,7 @@ void
 cm_open_enter(struct mqt_cm *cm, struct cm_note *note)
 {
 	struct cm_lock *lock = cm_lock_get(cm, &note->info->digest);
-	struct cm_other other = { MQT_CHAN_NONE, NULL };
+	struct cm_other other = { .chan = MQT_CHAN_NONE };
 	enum mqt_reason reason;
 	struct cm_note *rival;
 
@@ -312,7 +312,7 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 		if (cm_older(cur->stamp_ns, cur->chan, row->stamp_ns, row->id))
 			return row;
 		lock->older = row->id;
-		lock->older_peer = mqt_chan_info(row)->peer;
+		lock->older_peer = mqt_info_peer(mqt_chan_info(row));
 		n_live++;
 	}
 	if (n_live > 1)
@@ -337,7 +337,7 @@ cm_open_begin(struct mqt_cm *cm, struct cm_lock *lock)
 			? MQT_STEPDOWN_DISCARD
 			: MQT_STEPDOWN_TAKEOVER_BEGIN;
 	enum cm_room_kind kind = cm_room_kind(head);
-	struct cm_other other = { MQT_CHAN_NONE, NULL };
+	struct cm_other other = { .chan = MQT_CHAN_NONE };
 	enum mqt_reason reason;
 	enum cm_room room;
 

@@ -46,20 +46,22 @@ cm_policy(struct mqt_cm *cm, const struct cm_lock *lock, const struct mqt_info *
 {
 	const struct mqt_listener *listener = &cm->config->listeners[info->listener];
 	const struct mqt_chan *head = mqt_maps_head(cm->maps, &lock->digest);
+	struct mqt_endpoint broker = mqt_info_broker(info), theirs;
 	const struct mqt_chan *row = head;
 
 	while (row && !holds(cm, lock, row))
 		row = cm_row_next(row);
 	if (row)
-		*other = (struct cm_other){ row->id, &mqt_chan_info(row)->peer };
+		*other = cm_other_of(row);
 	if (row && listener->bind_username && !same_username(mqt_chan_info(row), info))
 		return MQT_REASON_USERNAME_MISMATCH;
 	for (row = head; row; row = cm_row_next(row)) {
 		if (cm_row_state(row) != MQT_CHAN_CONNECTED)
 			continue;
-		*other = (struct cm_other){ row->id, &mqt_chan_info(row)->peer };
+		*other = cm_other_of(row);
+		theirs = mqt_info_broker(mqt_chan_info(row));
 		if (listener->policy == MQT_POLICY_REJECT_NEW &&
-				!mqt_endpoint_equal(&mqt_chan_info(row)->broker, &info->broker))
+				!mqt_endpoint_equal(&theirs, &broker))
 			return MQT_REASON_POLICY;
 		if (cm_flap_held(cm, &lock->digest))
 			return MQT_REASON_FLAPPING;

@@ -58,8 +58,8 @@ cm_stepdown_for(const struct cm_lock *lock)
 	const struct cm_note *newcomer = lock->cur ? lock->cur : lock->waiter;
 
 	if (!newcomer || lock->state != CM_LOCK_STEPPING)
-		return (struct cm_other){ MQT_CHAN_NONE, NULL };
-	return (struct cm_other){ newcomer->chan, &newcomer->info->peer };
+		return (struct cm_other){ .chan = MQT_CHAN_NONE };
+	return (struct cm_other){ newcomer->chan, mqt_info_peer(newcomer->info) };
 }
 
 void

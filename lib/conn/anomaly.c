@@ -68,18 +68,20 @@ may_tell(struct mqt_conns *cs)
 static struct mqt_info *
 stranger(const struct mqt_conns *cs, const struct conn *c)
 {
-	struct mqt_info *info = calloc(1, sizeof(*info));
+	struct mqt_info *info = calloc(1, sizeof(*info) + MQT_INFO_ENDS_MAX);
+	struct mqt_endpoint peer, broker, via = { .version = 0 };
 	struct mqt_proxy proxy = { 0 };
 
 	if (!info)
 		return NULL;
-	conn_endpoints(c, &info->peer, &info->broker);
+	conn_endpoints(c, &peer, &broker);
 	if (c->flags & CONN_HANDSHAKE)
 		layers_proxy(c->hs, &proxy);
 	if (proxy.src.version) {
-		info->via = info->peer;
-		info->peer = proxy.src;
+		via = peer;
+		peer = proxy.src;
 	}
+	mqt_info_set_ends(info, &peer, &broker, &via);
 	info->flags = MQT_INFO_ANONYMOUS;
 	info->listener = c->listener;
 	info->domain = cs->config->listeners[c->listener].domain;

@@ -315,13 +315,14 @@ handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct 
 /* --- CONNACK ----------------------------------------------------------------------------------- */
 
 static struct mqt_digest
-client_digest(struct mqt_conns *cs, const struct conn *c, struct mqt_info *info)
+client_digest(struct mqt_conns *cs, const struct conn *c, const struct mqt_info *info,
+		const struct mqt_endpoint *broker)
 {
 	if (info->flags & MQT_INFO_ANONYMOUS)
 		return mqt_digest_anonymous(cs->hash_key, conn_chan(cs, c));
 	return mqt_digest_client(cs->hash_key, info->domain,
-			info->flags & MQT_INFO_ASSIGNED ? &info->broker : NULL,
-			mqt_info_clientid(info), info->clientid_len);
+			info->flags & MQT_INFO_ASSIGNED ? broker : NULL, mqt_info_clientid(info),
+			info->clientid_len);
 }
 
 static uint16_t
@@ -346,25 +347,34 @@ info_flags(const struct mqt_mqtt_connect *connect, const struct mqt_mqtt_connack
 	return (uint16_t)flags;
 }
 
+/* @param len of what comes behind its fields. */
+static struct mqt_info *
+info_alloc(size_t len)
+{
+	return calloc(1, RTE_MAX(offsetof(struct mqt_info, data) + len, sizeof(struct mqt_info)));
+}
+
 /* All that is known of the client. @return NULL: no memory. */
 static struct mqt_info *
 info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_connack *connack)
 {
 	const struct mqt_mqtt_connect *connect = &c->hs->parsed;
+	struct mqt_endpoint peer, broker, via = { .version = 0 };
 	struct mqt_proxy proxy;
 	struct mqt_bytes id;
 	struct mqt_info *info;
 
 	id = connect->clientid.len ? connect->clientid : connack->assigned_clientid;
 	layers_proxy(c->hs, &proxy);
-	info = calloc(1, sizeof(*info) + id.len + connect->username.len + proxy.cert_cn.len);
+	conn_endpoints(c, &peer, &broker);
+	if (proxy.src.version) {
+		via = peer;
+		peer = proxy.src;
+	}
+	info = info_alloc(id.len + connect->username.len + proxy.cert_cn.len +
+			mqt_info_ends_size(&peer, &broker, &via));
 	if (!info)
 		return NULL;
-	conn_endpoints(c, &info->peer, &info->broker);
-	if (proxy.src.version) {
-		info->via = info->peer;
-		info->peer = proxy.src;
-	}
 	info->flags = info_flags(connect, connack);
 	info->expiry_sec = connack->has_expiry ? connack->expiry_sec : connect->expiry_sec;
 	info->keepalive_sec =
@@ -383,7 +393,8 @@ info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_co
 	if (proxy.cert_cn.len)
 		memcpy(info->data + id.len + connect->username.len, proxy.cert_cn.ptr,
 				proxy.cert_cn.len);
-	info->digest = client_digest(cs, c, info);
+	mqt_info_set_ends(info, &peer, &broker, &via);
+	info->digest = client_digest(cs, c, info, &broker);
 	return info;
 }
 

@@ -41,11 +41,12 @@ struct page {
 static bool
 broker_matches(const struct mqt_config *cfg, const struct mqt_info *info, const char *wanted)
 {
-	const char *name = mqt_config_broker_name(cfg, &info->broker);
+	struct mqt_endpoint broker = mqt_info_broker(info);
+	const char *name = mqt_config_broker_name(cfg, &broker);
 	char text[MQT_ENDPOINT_STRLEN];
 
 	return (name && strcmp(name, wanted) == 0) ||
-			strcmp(mqt_endpoint_format(&info->broker, text), wanted) == 0;
+			strcmp(mqt_endpoint_format(&broker, text), wanted) == 0;
 }
 
 static bool

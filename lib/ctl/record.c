@@ -148,15 +148,17 @@ static int
 set_place(json_t *obj, const struct mqt_config *cfg, const struct mqt_chan *chan)
 {
 	const struct mqt_info *info = mqt_chan_info(chan);
+	struct mqt_endpoint peer = mqt_info_peer(info), via = mqt_info_via(info),
+			    broker = mqt_info_broker(info);
 	char ip[MQT_ADDR_STRLEN];
 	int err = 0;
 
 	err |= json_object_set_new(
-			obj, "ip_address", json_string(mqt_endpoint_format_ip(&info->peer, ip)));
-	err |= json_object_set_new(obj, "port", json_integer(info->peer.port));
-	if (info->via.version)
-		err |= json_object_set_new(obj, "via", ctl_record_endpoint(&info->via));
-	err |= json_object_set_new(obj, "broker", ctl_record_broker(cfg, &info->broker));
+			obj, "ip_address", json_string(mqt_endpoint_format_ip(&peer, ip)));
+	err |= json_object_set_new(obj, "port", json_integer(peer.port));
+	if (via.version)
+		err |= json_object_set_new(obj, "via", ctl_record_endpoint(&via));
+	err |= json_object_set_new(obj, "broker", ctl_record_broker(cfg, &broker));
 	if (info->listener < cfg->n_listeners)
 		err |= json_object_set_new(
 				obj, "listener", json_string(cfg->listeners[info->listener].name));

@@ -266,11 +266,13 @@ row_of(struct sim_world *w, const struct sim_flow *f) MQT_REQUIRES_SHARED(mqt_rc
 	const struct mqt_chan *c, *newest = NULL;
 	uint32_t pos = 0;
 
-	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos)))
-		if (mqt_endpoint_equal(&mqt_chan_info(c)->peer, &f->shown) &&
-				is_of(mqt_chan_info(c), f) &&
+	while ((c = mqt_cm_channels_next(sim_tracker_cm(w), &pos))) {
+		struct mqt_endpoint peer = mqt_info_peer(mqt_chan_info(c));
+
+		if (mqt_endpoint_equal(&peer, &f->shown) && is_of(mqt_chan_info(c), f) &&
 				(!newest || c->stamp_ns > newest->stamp_ns))
 			newest = c;
+	}
 	return newest;
 }
 

@@ -134,13 +134,14 @@ record_fill(struct mqt_info *info, const struct mqt_digest *digests, uint32_t cl
 {
 	uint64_t seed = mix(chan ^ stamp_ns), sum;
 	struct record_head head = { chan, stamp_ns };
+	struct mqt_endpoint peer, broker;
 	size_t fill = seed % USERNAME_FILL;
 	uint8_t *p;
 
 	memset(info, 0, sizeof(*info));
 	info->digest = digests[client];
-	peer_fill(&info->peer, client, chan);
-	broker_fill(&info->broker, client, chan);
+	peer_fill(&peer, client, chan);
+	broker_fill(&broker, client, chan);
 	session_fill(info, chan);
 	info->keepalive_sec = (uint16_t)(seed >> 32);
 	info->proto_ver = 5;
@@ -152,15 +153,16 @@ record_fill(struct mqt_info *info, const struct mqt_digest *digests, uint32_t cl
 	p += sizeof(head);
 	memset(p, (int)(seed >> 24 & 0xff), fill);
 	p += fill;
+	mqt_info_set_ends(info, &peer, &broker, NULL);
 	sum = checksum(info, (size_t)(p - (uint8_t *)info));
 	memcpy(p, &sum, sizeof(sum));
-	return (size_t)(p - (uint8_t *)info) + sizeof(sum);
+	return mqt_info_size(info);
 }
 
 size_t
 record_size(const struct mqt_info *info)
 {
-	return offsetof(struct mqt_info, data) + info->clientid_len + info->username_len;
+	return mqt_info_size(info);
 }
 
 const char *
@@ -169,13 +171,14 @@ record_check(const struct mqt_info *info, const struct mqt_digest *digests, mqt_
 {
 	alignas(struct mqt_info) uint8_t want[RECORD_MAX];
 	size_t size = record_size(info);
+	size_t strings = offsetof(struct mqt_info, data) + info->clientid_len + info->username_len;
 	uint32_t client;
 	uint64_t sum;
 
 	if (size > RECORD_MAX || info->username_len < sizeof(struct record_head) + sizeof(sum))
 		return "the lengths are wrong";
-	memcpy(&sum, (const uint8_t *)info + size - sizeof(sum), sizeof(sum));
-	if (sum != checksum(info, size - sizeof(sum)))
+	memcpy(&sum, (const uint8_t *)info + strings - sizeof(sum), sizeof(sum));
+	if (sum != checksum(info, strings - sizeof(sum)))
 		return "the checksum is wrong";
 	client = record_client(mqt_info_clientid(info), info->clientid_len);
 	if (client == UINT32_MAX)

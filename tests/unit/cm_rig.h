@@ -363,7 +363,9 @@ rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id)
 {
 	size_t len = how->len ? how->len : how->clientid ? strlen(how->clientid) : 0;
 	size_t user_len = how->username ? strlen(how->username) : 0;
-	struct mqt_info *info = calloc(1, sizeof(*info) + len + user_len);
+	struct mqt_info *info = calloc(1, sizeof(*info) + len + user_len + MQT_INFO_ENDS_MAX);
+	struct mqt_endpoint peer = { .ip = { 10, 0, 0, 1 }, .version = 4 };
+	struct mqt_endpoint broker = { .ip = { 10, 0, 1, 1 }, .port = 1883, .version = 4 };
 
 	if (!info)
 		abort();
@@ -374,10 +376,8 @@ rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id)
 		info->flags |= MQT_INFO_HAS_EXPIRY;
 	info->expiry_sec = how->expiry_sec;
 	info->listener = how->listener;
-	info->peer = (struct mqt_endpoint){ .ip = { 10, 0, 0, 1 }, .version = 4 };
-	info->peer.port = (uint16_t)(mqt_chan_id_slot(id) + 1024);
-	info->broker = (struct mqt_endpoint){ .ip = { 10, 0, 1, 1 }, .port = 1883, .version = 4 };
-	info->broker.ip[3] = (uint8_t)(1 + how->broker);
+	peer.port = (uint16_t)(mqt_chan_id_slot(id) + 1024);
+	broker.ip[3] = (uint8_t)(1 + how->broker);
 	info->proto_ver = how->proto_ver ? how->proto_ver : 5;
 	info->domain = how->domain;
 	info->clientid_len = (uint16_t)len;
@@ -397,8 +397,9 @@ rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id)
 	}
 	if (how->assigned_by) {
 		info->flags |= MQT_INFO_ASSIGNED;
-		info->broker = *how->assigned_by;
+		broker = *how->assigned_by;
 	}
+	mqt_info_set_ends(info, &peer, &broker, NULL);
 	return info;
 }
 

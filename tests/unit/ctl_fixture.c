@@ -348,7 +348,9 @@ info_create(struct tracker *t, const struct client_spec *spec, mqt_chan_id chan)
 	size_t user_len = spec->username_len ? spec->username_len
 			: spec->username     ? strlen(spec->username)
 					     : 0;
-	struct mqt_info *info = calloc(1, sizeof(*info) + id_len + user_len);
+	struct mqt_info *info = calloc(1, sizeof(*info) + id_len + user_len + MQT_INFO_ENDS_MAX);
+	struct mqt_endpoint peer = { .ip = { 192, 0, 2, 7 }, .port = 40000, .version = 4 };
+	struct mqt_endpoint broker = { .ip = { 198, 51, 100, 1 }, .port = 1883, .version = 4 };
 
 	MUST(info);
 	info->flags = spec->flags | (spec->resume ? 0 : MQT_INFO_CLEAN_START);
@@ -358,12 +360,9 @@ info_create(struct tracker *t, const struct client_spec *spec, mqt_chan_id chan)
 	info->listener = spec->listener;
 	info->proto_ver = spec->proto_ver ? spec->proto_ver : 4;
 	info->transport = MQT_TRANSPORT_TCP;
-	info->peer = (struct mqt_endpoint){ .ip = { 192, 0, 2, 7 }, .port = 40000, .version = 4 };
-	info->broker = (struct mqt_endpoint){
-		.ip = { 198, 51, 100, 1 }, .port = 1883, .version = 4
-	};
 	info->clientid_len = (uint16_t)id_len;
 	info->username_len = (uint16_t)user_len;
+	mqt_info_set_ends(info, &peer, &broker, NULL);
 	if (id_len)
 		memcpy(info->data, spec->id, id_len);
 	if (user_len)
@@ -374,8 +373,7 @@ info_create(struct tracker *t, const struct client_spec *spec, mqt_chan_id chan)
 		info->digest = mqt_digest_anonymous(&t->hash_key, chan);
 	else
 		info->digest = mqt_digest_client(&t->hash_key, spec->domain,
-				spec->flags & MQT_INFO_ASSIGNED ? &info->broker : NULL, spec->id,
-				id_len);
+				spec->flags & MQT_INFO_ASSIGNED ? &broker : NULL, spec->id, id_len);
 	return info;
 }
 

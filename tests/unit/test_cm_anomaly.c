@@ -67,12 +67,13 @@ test_anomaly_of_a_flow_without_channel_has_its_addresses(void)
 {
 	struct rig *rig = rig_create(small);
 	struct rig_conn *conn = rig_connect(rig, 1, (struct rig_open){ .clientid = "gone" });
-	struct mqt_info *info = calloc(1, sizeof(*info));
+	struct mqt_info *info = calloc(1, sizeof(*info) + MQT_INFO_ENDS_MAX);
+	struct mqt_endpoint peer = { .port = 4711, .version = 4 };
 	struct mqt_event ev;
 
 	rig_end(rig, conn);
 	rig_settle(rig);
-	info->peer.port = 4711;
+	mqt_info_set_ends(info, &peer, NULL, NULL);
 	info->flags = MQT_INFO_ANONYMOUS;
 	tell(rig, conn, MQT_REASON_BEFORE_CONNECT, info);
 	rig_settle(rig);

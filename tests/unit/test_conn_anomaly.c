@@ -426,8 +426,8 @@ test_flow_without_channel_is_told_by_its_addresses(void)
 		if (rows[i].reason)
 			CHECK(msg.info != NULL);
 		if (msg.info) {
-			CHECK_EQ(msg.info->peer.port, f.client_port);
-			CHECK_EQ(msg.info->broker.port, f.broker_port);
+			CHECK_EQ(mqt_info_peer(msg.info).port, f.client_port);
+			CHECK_EQ(mqt_info_broker(msg.info).port, f.broker_port);
 			CHECK_EQ(msg.info->clientid_len, 0);
 		}
 		message_drop(&msg);

@@ -244,7 +244,8 @@ note_info(struct dialogue *d, const struct mqt_info *info)
 			info->username_len, (const char *)mqt_info_username(info),
 			info->cert_cn_len, (const char *)mqt_info_cert_cn(info), info->flags,
 			info->expiry_sec, info->keepalive_sec, info->proto_ver, info->transport,
-			info->listener, info->peer.ip[3], info->via.version, info->broker.port);
+			info->listener, mqt_info_peer(info).ip[3], mqt_info_via(info).version,
+			mqt_info_broker(info).port);
 }
 
 static void

@@ -36,11 +36,11 @@ test_connack_waits_for_grant(void)
 		CHECK_EQ(msg.info->keepalive_sec, 60);
 		CHECK_EQ(msg.info->proto_ver, f.version);
 		CHECK_EQ(msg.info->expiry_sec, f.version == 5 ? 77 : 0);
-		CHECK_EQ(msg.info->peer.port, f.client_port);
-		CHECK_EQ(msg.info->peer.version, f.ip6 ? 6 : 4);
-		CHECK_EQ(msg.info->broker.port, 1883);
-		CHECK_EQ(msg.info->peer.ip[f.ip6 ? 15 : 3], 1);
-		CHECK_EQ(msg.info->broker.ip[f.ip6 ? 15 : 3], 2);
+		CHECK_EQ(mqt_info_peer(msg.info).port, f.client_port);
+		CHECK_EQ(mqt_info_peer(msg.info).version, f.ip6 ? 6 : 4);
+		CHECK_EQ(mqt_info_broker(msg.info).port, 1883);
+		CHECK_EQ(mqt_info_peer(msg.info).ip[f.ip6 ? 15 : 3], 1);
+		CHECK_EQ(mqt_info_broker(msg.info).ip[f.ip6 ? 15 : 3], 2);
 		CHECK_EQ(msg.info->flags & MQT_INFO_CLEAN_START, MQT_INFO_CLEAN_START);
 		f.chan = msg.chan;
 		f.info = msg.info;
@@ -85,7 +85,7 @@ test_connacks_of_a_burst_have_stamps_in_their_order(void)
 		struct mqt_msg msg = next_message();
 
 		CHECK_EQ(msg.type, MQT_MSG_OPEN);
-		CHECK_EQ(msg.info->peer.port, f[order[i]].client_port);
+		CHECK_EQ(mqt_info_peer(msg.info).port, f[order[i]].client_port);
 		CHECK(msg.stamp_ns > last);
 		last = msg.stamp_ns;
 		free(msg.info);
@@ -287,6 +287,7 @@ test_client_ids_make_digests(void)
 		};
 		struct mqt_digest want;
 		struct mqt_msg msg;
+		struct mqt_endpoint broker;
 		uint8_t buf[128];
 
 		check_row = rows[i].name;
@@ -301,10 +302,10 @@ test_client_ids_make_digests(void)
 				mqt_mqtt_connack_encode(buf, sizeof(buf), rows[i].version, &ack));
 		msg = next_message();
 		CHECK_EQ(msg.type, MQT_MSG_OPEN);
+		broker = mqt_info_broker(msg.info);
 		want = rows[i].flags & MQT_INFO_ANONYMOUS
 				? mqt_digest_anonymous(&w.key, msg.chan)
-				: mqt_digest_client(&w.key, 0, a ? &msg.info->broker : NULL, id,
-						  strlen(id));
+				: mqt_digest_client(&w.key, 0, a ? &broker : NULL, id, strlen(id));
 		CHECK(mqt_digest_equal(&msg.info->digest, &want));
 		CHECK_EQ(msg.info->flags & (MQT_INFO_ASSIGNED | MQT_INFO_ANONYMOUS), rows[i].flags);
 		CHECK_EQ(msg.info->keepalive_sec, a ? 7 : 60);

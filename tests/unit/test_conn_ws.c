@@ -169,7 +169,7 @@ test_client_is_opened_however_its_frames_are_cut(void)
 			CHECK_EQ(f.info->proto_ver, f.version);
 			CHECK_EQ(f.info->clientid_len, 8);
 			CHECK_MEM(mqt_info_clientid(f.info), "sensor-1", 8);
-			CHECK_EQ(f.info->via.version, 0);
+			CHECK_EQ(mqt_info_via(f.info).version, 0);
 			tell(&f, MQT_MSG_GRANT, 0);
 			CHECK_EQ(next_message().type, MQT_MSG_GRANTED);
 			CHECK_EQ(n_sent(0), (connack.len + piece - 1) / piece);
