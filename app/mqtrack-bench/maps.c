@@ -2,6 +2,7 @@
 #include "mqtrack/maps.h"
 
 #include "bench.h"
+#include "maps_keys.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,22 +14,18 @@
 /*
  * The three maps. Each run fills the maps and a bare rte_hash (no flags: one thread's own table)
  * with the same keys, looks all of them up in another order, and empties them. A round before the
- * first run is not counted: it touches the memory. One insertion writes three tables and a row, one removal too and waits for a grace period like
- * the tracker does; the baseline writes one table.
+ * first run is not counted: it touches the memory. One insertion makes a channel in all maps, one
+ * removal takes it out and waits for a grace period like the tracker does; the baseline writes one
+ * table.
+ *
+ * A look-up begins with a client id: both sides make its digest, look that up, and read the record
+ * that comes of it (our row's info, the table's data). maps_threads.c measures readers beside others.
  */
 
 #define DEFAULT_SIZE 1000000u
-#define BULK         32
-#define SECTION      64   /* look-ups in one read section */
+#define SMALL_SIZE   10000u /* measured too where no size is asked for */
+#define BULK         KEYS_BULK
 #define GRACE_EVERY  4096 /* removals */
-
-struct keys {
-	uint32_t n;
-	struct mqt_digest *digests; /* in the order of insertion */
-	struct mqt_digest *probes;  /* the same, shuffled */
-	mqt_chan_id *ids, *probe_ids;
-	struct mqt_info **infos;
-};
 
 enum what {
 	INSERT,
@@ -46,9 +43,9 @@ static const struct {
 	const char *baseline;
 } whats[N_WHAT] = {
 	[INSERT] = { "maps.insert", "inserts/s", "rte_hash, 1 table, 16-byte key" },
-	[LOOKUP] = { "maps.lookup", "lookups/s", "rte_hash, 16-byte key" },
-	[LOOKUP_BULK] = { "maps.lookup_bulk", "lookups/s", "rte_hash in bulk, 16-byte key" },
-	[INFO] = { "maps.info", "lookups/s", "rte_hash, 16-byte key" },
+	[LOOKUP] = { "maps.lookup", "lookups/s", "digest, rte_hash, record" },
+	[LOOKUP_BULK] = { "maps.lookup_bulk", "lookups/s", "digest, rte_hash in bulk, record" },
+	[INFO] = { "maps.info", "lookups/s", "rte_hash by digest, no record" },
 	[WALK] = { "maps.walk", "rows/s", NULL },
 	[REMOVE] = { "maps.remove", "removals/s", "rte_hash, 1 table, 16-byte key" },
 };
@@ -58,66 +55,6 @@ struct samples {
 };
 
 static uintptr_t sink; /* what was found, so that the compiler cannot drop the look-ups */
-
-/* --- keys --------------------------------------------------------------------------------------- */
-
-static struct mqt_info *
-info_new(const struct mqt_digest *digest)
-{
-	struct mqt_info *info = calloc(1, sizeof(*info) + 23);
-
-	if (info) {
-		info->digest = *digest;
-		info->clientid_len = 23;
-	}
-	return info;
-}
-
-static void
-keys_free(struct keys *k)
-{
-	for (uint32_t i = 0; k->infos && i < k->n; i++)
-		free(k->infos[i]);
-	free(k->digests);
-	free(k->probes);
-	free(k->ids);
-	free(k->probe_ids);
-	free(k->infos);
-}
-
-static int
-keys_init(struct keys *k, uint32_t n)
-{
-	uint32_t *order = bench_order(n);
-	uint64_t state = 7;
-
-	*k = (struct keys){ .n = n };
-	k->digests = calloc(n, sizeof(*k->digests));
-	k->probes = calloc(n, sizeof(*k->probes));
-	k->ids = calloc(n, sizeof(*k->ids));
-	k->probe_ids = calloc(n, sizeof(*k->probe_ids));
-	k->infos = calloc(n, sizeof(struct mqt_info *));
-	if (!order || !k->digests || !k->probes || !k->ids || !k->probe_ids || !k->infos) {
-		free(order);
-		return -1;
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		k->digests[i] = (struct mqt_digest){ { bench_random(&state),
-				bench_random(&state) } };
-		k->ids[i] = mqt_chan_id_make(0, i % 4, i / 4, 1 + i % 100);
-		k->infos[i] = info_new(&k->digests[i]);
-		if (!k->infos[i]) {
-			free(order);
-			return -1;
-		}
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		k->probes[i] = k->digests[order[i]];
-		k->probe_ids[i] = k->ids[order[i]];
-	}
-	free(order);
-	return 0;
-}
 
 /* --- the maps -------------------------------------------------------------------------------------- */
 
@@ -144,18 +81,8 @@ static int
 ours_lookup(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
 {
 	uint64_t begin = bench_now_ns();
-	uint32_t found = 0;
+	uint32_t found = keys_lookup(k, maps, 0, k->n);
 
-	for (uint32_t i = 0; i < k->n;) {
-		mqt_rcu_read_lock();
-		for (uint32_t end = RTE_MIN(i + SECTION, k->n); i < end; i++) {
-			const struct mqt_chan *row = mqt_maps_lookup(maps, &k->probes[i]);
-
-			sink ^= (uintptr_t)row;
-			found += row != NULL;
-		}
-		mqt_rcu_read_unlock();
-	}
 	bench_rate(s, k->n, begin);
 	return found == k->n ? 0 : -1;
 }
@@ -163,21 +90,9 @@ ours_lookup(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s
 static int
 ours_lookup_bulk(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
 {
-	const struct mqt_chan *rows[BULK];
 	uint64_t begin = bench_now_ns();
-	uint32_t found = 0;
+	uint32_t found = keys_lookup_bulk(k, maps, 0, k->n);
 
-	for (uint32_t i = 0; i < k->n; i += BULK) {
-		unsigned n = RTE_MIN(BULK, k->n - i);
-
-		mqt_rcu_read_lock();
-		mqt_maps_lookup_bulk(maps, &k->probes[i], n, rows);
-		for (unsigned j = 0; j < n; j++) {
-			sink ^= (uintptr_t)rows[j];
-			found += rows[j] != NULL;
-		}
-		mqt_rcu_read_unlock();
-	}
 	bench_rate(s, k->n, begin);
 	return found == k->n ? 0 : -1;
 }
@@ -190,10 +105,10 @@ ours_info(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
 
 	for (uint32_t i = 0; i < k->n;) {
 		mqt_rcu_read_lock();
-		for (uint32_t end = RTE_MIN(i + SECTION, k->n); i < end; i++) {
+		for (uint32_t end = RTE_MIN(i + KEYS_SECTION, k->n); i < end; i++) {
 			const struct mqt_chan *row = mqt_maps_info(maps, k->probe_ids[i]);
 
-			sink ^= (uintptr_t)row;
+			sink ^= row ? row->id : 0;
 			found += row != NULL;
 		}
 		mqt_rcu_read_unlock();
@@ -278,6 +193,26 @@ base_lookup(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
 	uint32_t found = 0;
 
 	for (uint32_t i = 0; i < k->n; i++) {
+		struct mqt_digest digest = keys_digest(k, i);
+		void *data = NULL;
+
+		if (rte_hash_lookup_with_hash_data(h, &digest, sig_of(&digest), &data) < 0)
+			continue;
+		sink ^= ((struct mqt_info *)data)->clientid_len;
+		found++;
+	}
+	bench_rate(s, k->n, begin);
+	return found == k->n ? 0 : -1;
+}
+
+/* The same by id, without its digest and the record: what an id costs anyway. */
+static int
+base_find(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
+{
+	uint64_t begin = bench_now_ns();
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i < k->n; i++) {
 		void *data = NULL;
 
 		found += rte_hash_lookup_with_hash_data(
@@ -292,6 +227,7 @@ static int
 base_lookup_bulk(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
 {
 	uint64_t begin = bench_now_ns(), hits;
+	struct mqt_digest digests[BULK];
 	const void *keys[BULK];
 	hash_sig_t sigs[BULK];
 	void *data[BULK];
@@ -301,13 +237,14 @@ base_lookup_bulk(struct rte_hash *h, const struct keys *k, struct bench_samples 
 		unsigned n = RTE_MIN(BULK, k->n - i);
 
 		for (unsigned j = 0; j < n; j++) {
-			keys[j] = &k->probes[i + j];
-			sigs[j] = sig_of(&k->probes[i + j]);
+			digests[j] = keys_digest(k, i + j);
+			keys[j] = &digests[j];
+			sigs[j] = sig_of(&digests[j]);
 		}
 		found += (uint32_t)rte_hash_lookup_with_hash_bulk_data(
 				h, keys, sigs, n, &hits, data);
 		for (unsigned j = 0; j < n; j++)
-			sink ^= (uintptr_t)data[j];
+			sink ^= hits >> j & 1 ? ((struct mqt_info *)data[j])->clientid_len : 0;
 	}
 	bench_rate(s, k->n, begin);
 	return found == k->n ? 0 : -1;
@@ -333,10 +270,10 @@ run_base(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
 	rc = base_insert(h, k, &s[INSERT]);
 	rc = rc ? rc : base_lookup(h, k, &s[LOOKUP]);
 	rc = rc ? rc : base_lookup_bulk(h, k, &s[LOOKUP_BULK]);
+	rc = rc ? rc : base_find(h, k, &s[INFO]);
 	rc = rc ? rc : base_remove(h, k, &s[REMOVE]);
 	if (rc)
 		fprintf(stderr, "mqtrack-bench: rte_hash: something was refused or not found\n");
-	s[INFO] = s[LOOKUP];
 	return rc;
 }
 
@@ -345,7 +282,7 @@ run_base(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
 static struct mqt_maps *
 make_maps(uint32_t n)
 {
-	struct mqt_maps_params params = { .max_channels = n };
+	struct mqt_maps_params params = { .max_channels = n + MAPS_CHURN };
 	struct mqt_maps *maps = mqt_maps_create(&params);
 
 	if (!maps)
@@ -370,51 +307,64 @@ make_base(uint32_t n)
 	return h;
 }
 
+/* One after the other, then beside others. @return 0, or -1 with the reason said. */
+static int
+run_keys(struct rte_hash *base, struct mqt_maps *maps, const struct keys *k, unsigned runs,
+		struct samples *s, struct bench_report *report)
+{
+	struct bench_samples uncounted = { 0 };
+
+	for (unsigned run = 0; run <= runs; run++) {
+		if (run == 1) /* what came before was the warm-up */
+			*s = (struct samples){ 0 };
+		if (run_ours(maps, k, s->ours) != 0 || run_base(base, k, s->base) != 0)
+			return -1;
+	}
+	if (ours_insert(maps, k, &uncounted) != 0 || bench_maps_threads(maps, k, runs, report) != 0)
+		return -1;
+	return ours_remove(maps, k, &uncounted);
+}
+
 /* @return 0, or -1 with the reason said. */
 static int
-run_all(uint32_t n, unsigned runs, struct samples *s)
+run_size(uint32_t n, unsigned runs, struct bench_report *report)
 {
 	struct rte_hash *base = make_base(n);
 	struct mqt_maps *maps = make_maps(n);
+	struct samples *s = calloc(1, sizeof(*s));
 	struct keys keys = { 0 };
-	int rc = 0;
+	char name[64];
+	int rc;
 
-	if (!base || !maps)
+	if (!base || !maps || !s)
 		return -1;
-	if (keys_init(&keys, n) != 0) {
+	if (keys_init(&keys, n, 0) != 0) {
 		fprintf(stderr, "mqtrack-bench: no memory\n");
 		return -1;
 	}
 	mqt_rcu_register();
-	for (unsigned run = 0; run <= runs && rc == 0; run++) {
-		if (run == 1) /* what came before was the warm-up */
-			*s = (struct samples){ 0 };
-		rc = run_ours(maps, &keys, s->ours) || run_base(base, &keys, s->base) ? -1 : 0;
-	}
+	rc = run_keys(base, maps, &keys, runs, s, report);
 	mqt_rcu_unregister();
+	for (unsigned w = 0; w < N_WHAT && rc == 0; w++)
+		bench_report_add(report, bench_name(name, sizeof(name), whats[w].name, n),
+				whats[w].unit, &s->ours[w], whats[w].baseline, &s->base[w]);
+	free(s);
 	if (rc) /* some infos are in the maps, some are not: leave all to the end of the process */
 		return rc;
 	mqt_maps_destroy(maps);
 	rte_hash_free(base);
-	keys_free(&keys);
+	keys_fini(&keys);
 	return 0;
 }
 
 int
 bench_maps(const struct bench_args *args, struct bench_report *report)
 {
-	uint32_t n = (uint32_t)(args->size ? args->size : DEFAULT_SIZE);
-	struct samples *s = calloc(1, sizeof(*s));
-	char name[64];
-	int rc = 1;
+	uint64_t n = args->size ? args->size : DEFAULT_SIZE;
 
-	if (!s || bench_eal_init(128 + (uint64_t)n * 512 / (1024 * 1024)) != 0)
-		goto out;
-	rc = run_all(n, args->runs, s) == 0 ? 0 : 1;
-	for (unsigned w = 0; w < N_WHAT && rc == 0; w++)
-		bench_report_add(report, bench_name(name, sizeof(name), whats[w].name, n),
-				whats[w].unit, &s->ours[w], whats[w].baseline, &s->base[w]);
-out:
-	free(s);
-	return rc;
+	if (bench_eal_init(128 + n * 256 / (1024 * 1024)) != 0)
+		return 1;
+	if (!args->size && run_size(SMALL_SIZE, args->runs, report) != 0)
+		return 1;
+	return run_size((uint32_t)n, args->runs, report) == 0 ? 0 : 1;
 }
