@@ -183,6 +183,17 @@ on_takeover_begin(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *ms
 	mqt_mailbox_post_control(cs->mailbox, &answer);
 }
 
+/*
+ * Hands the flow's packets to its ports. The answer that follows lets a newcomer have its CONNACK, by
+ * another worker perhaps, who would be faster than the rest of this worker's turn (invariant I4).
+ */
+static void
+send_now(struct mqt_conns *cs, const struct conn *c) MQT_REQUIRES(mqt_role_worker)
+{
+	mqt_tx_flush(cs->tx, (uint16_t)(2 * c->pair + CLIENT));
+	mqt_tx_flush(cs->tx, (uint16_t)(2 * c->pair + BROKER));
+}
+
 /* Closes the flow and answers. Of a frozen one the pendings go with the answer. */
 static void
 step_down(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg, enum mqt_reason reason)
@@ -203,6 +214,7 @@ step_down(struct mqt_conns *cs, struct conn *c, const struct mqt_msg *msg, enum 
 		close_kick(cs, c, msg->code);
 	else
 		close_wire(cs, c, CLOSE_DISCARD);
+	send_now(cs, c);
 	mqt_mailbox_post_control(cs->mailbox, &answer);
 }
 

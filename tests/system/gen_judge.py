@@ -111,8 +111,12 @@ def all_came(gen):
     expect("all came through", gen["begun"] > 0)
 
 
-def resumed(gen, n_clients):
-    """On ports each newcomer waits for its CONNACK, so each is granted."""
+def resumed(gen, n_clients, in_order=True):
+    """On ports each newcomer waits for its CONNACK, so each is granted.
+
+    in_order: the wire keeps the order of what several workers send. The kernel's does not: what each
+    has sent waits in the backlog of another CPU.
+    """
     soon("one live each", lambda: gauge("live_connections") == n_clients)
     n_older = gen["connected"] - n_clients
     expect("again and again", n_older > n_clients)
@@ -120,4 +124,5 @@ def resumed(gen, n_clients):
     equal("takeovers", n_older)
     equal("duplicates", 0)
     expect("every older client was told", gen["replaced"] == n_older)
-    expect("and before the newcomer got its CONNACK", gen["too_early"] == 0)
+    if in_order:
+        expect("and before the newcomer got its CONNACK", gen["too_early"] == 0)

@@ -67,4 +67,4 @@ wire=veth workers=2
 ip -n "$LAB-brk" link set b0 netns "$LAB-cli" && ip -n "$LAB-cli" link set b0 up &&
 	cli ethtool -K b0 tx off >/dev/null || fail "b0 does not move"
 run 'lives(gen)' lives --clients 1000 --parallel 100 --ip mix --flow-rate 1000
-run 'resumed(gen, 100)' resume --clients 100 --flows 400 --parallel 20 --ip mix
+run 'resumed(gen, 100, in_order=False)' resume --clients 100 --flows 400 --parallel 20 --ip mix

@@ -216,6 +216,28 @@ test_stepdown_of_a_newcomer_refuses_it(void)
 	world_end();
 }
 
+/* Else another worker could be faster with the newcomer's CONNACK. */
+static void
+test_ends_are_told_before_the_stepdown_is_answered(void)
+{
+	struct flow f = flow_new();
+	struct mqt_msg msg = { .type = MQT_MSG_STEPDOWN, .action = MQT_STEPDOWN_DISCARD };
+
+	world_begin();
+	mqt_role_control_assert();
+	mqt_role_worker_assert();
+	connected(&f, "dev");
+	msg.chan = f.chan;
+	mqt_mailbox_post_worker(w.mailbox, &msg);
+	mqt_conns_poll(w.conns); /* the worker's turn is not over */
+	CHECK_DOWN(&f, MQT_REASON_DISCARDED);
+	CHECK_EQ(next_message().type, MQT_MSG_STEPDOWN_DONE);
+	CHECK_EQ(n_sent(CLIENT), 1);
+	CHECK_EQ(n_sent(BROKER), 1);
+	release(&f);
+	world_end();
+}
+
 static CU_TestInfo closing_tests[] = {
 	TEST(test_v5_client_gets_disconnect_and_fin),
 	TEST(test_others_get_rst_at_both_numbers),
@@ -223,6 +245,7 @@ static CU_TestInfo closing_tests[] = {
 	TEST(test_closing_is_tried_again_until_silent),
 	TEST(test_new_data_after_our_fin_is_reset),
 	TEST(test_stepdown_of_a_newcomer_refuses_it),
+	TEST(test_ends_are_told_before_the_stepdown_is_answered),
 	CU_TEST_INFO_NULL,
 };
 
