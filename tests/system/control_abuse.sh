@@ -75,7 +75,16 @@ except OSError:
     pass
 print("ok: opened", len(crowd), "connections at once")
 crowd.clear()
-soon("then there is room again", lambda: call("system.info"))
+
+
+def answered():
+    try:
+        return call("system.info")
+    except BlockingIOError:  # the crowd is still in the socket's backlog
+        return None
+
+
+soon("then there is room again", answered)
 device.ping()
 expect("the data path did not notice", device.open() and len(clients()) == 1)
 END
