@@ -56,6 +56,9 @@ void bench_rate_of(struct bench_samples *samples, uint64_t n, uint64_t ns);
 
 uint64_t bench_now_ns(void);
 
+/** How often the kernel has taken the CPU away from this thread. */
+long bench_interruptions(void);
+
 /** "maps.lookup" and 1000000 make "maps.lookup.1M". @return buf. */
 char *bench_name(char *buf, size_t cap, const char *what, uint64_t size);
 

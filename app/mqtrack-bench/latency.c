@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <rte_cycles.h>
 
@@ -120,14 +119,6 @@ schedule(struct rig *r, double mean_tsc)
 
 /* --- a portion ------------------------------------------------------------------------------------- */
 
-static long
-interruptions(void)
-{
-	struct rusage u;
-
-	return getrusage(RUSAGE_THREAD, &u) == 0 ? u.ru_nivcsw : 0;
-}
-
 /* How many are due of what is left. */
 static unsigned
 due_now(const struct rig *r, unsigned side, unsigned from, uint64_t now)
@@ -186,9 +177,9 @@ play_load(struct rig *r, double mean_tsc, uint64_t *tsc)
 		if (write_portion(r) != 0)
 			return 0;
 		schedule(r, mean_tsc);
-		before = interruptions();
+		before = bench_interruptions();
 		took = play(r, mean_tsc > 0);
-		if (interruptions() == before) {
+		if (bench_interruptions() == before) {
 			n += 2 * (uint64_t)HALF;
 			sum += took;
 		} else {

@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 /*
  * Whole connections a second: SYN, SYN/ACK, ACK, CONNECT, CONNACK, PUBLISH of QoS 1, PUBACK,
@@ -117,20 +116,11 @@ write_round(struct rig *r, uint32_t n)
 	return 0;
 }
 
-/* How often the kernel has taken the CPU away from this thread. */
-static long
-interruptions(void)
-{
-	struct rusage u;
-
-	return getrusage(RUSAGE_THREAD, &u) == 0 ? u.ru_nivcsw : 0;
-}
-
 /* The worker takes what was written, the control lcore what came of it. */
 static void
 run_round(struct rig *r)
 {
-	long before = interruptions();
+	long before = bench_interruptions();
 	uint64_t begin = bench_now_ns(), middle, end;
 	unsigned out = 0, in = 0;
 
@@ -146,7 +136,7 @@ run_round(struct rig *r)
 	tracker_control_turn(r->t);
 	tracker_grace(r->t);
 	end = bench_now_ns();
-	if (interruptions() != before) {
+	if (bench_interruptions() != before) {
 		r->n_interrupted++;
 		return;
 	}

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,6 +12,14 @@
 #include <rte_errno.h>
 
 #define WANTS_HUGE_PAGES_MIB 256 /* the reach of the second-level TLB is some MiB */
+
+long
+bench_interruptions(void)
+{
+	struct rusage u;
+
+	return getrusage(RUSAGE_THREAD, &u) == 0 ? u.ru_nivcsw : 0;
+}
 
 uint64_t
 bench_now_ns(void)

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <rte_cycles.h>
 
@@ -131,15 +130,6 @@ live(struct rig *r, struct client *c, enum life_step until)
 
 /* --- one newcomer, or several at once --------------------------------------------------------------- */
 
-/* How often the kernel has taken the CPU away from this thread. */
-static long
-interruptions(void)
-{
-	struct rusage u;
-
-	return getrusage(RUSAGE_THREAD, &u) == 0 ? u.ru_nivcsw : 0;
-}
-
 /* The CONNACKs of newcomers arrive. @return 0 once all are released, or -1. */
 static int
 time_connacks(struct rig *r, struct client *const *newcomers, unsigned n)
@@ -158,7 +148,7 @@ time_connacks(struct rig *r, struct client *const *newcomers, unsigned n)
 		n_of[w]++;
 	}
 	r->n_held = n;
-	before = interruptions();
+	before = bench_interruptions();
 	now = rte_rdtsc();
 	for (unsigned w = 0; w < N_WORKERS; w++)
 		for (unsigned i = 0; i < n_of[w]; i++)
@@ -172,7 +162,7 @@ time_connacks(struct rig *r, struct client *const *newcomers, unsigned n)
 		}
 		tracker_control_turn(r->t);
 	}
-	if (interruptions() != before) {
+	if (bench_interruptions() != before) {
 		r->times.n -= n; /* the last ones */
 		r->n_interrupted += n;
 	}
