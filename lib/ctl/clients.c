@@ -20,8 +20,8 @@ struct filter {
 	struct ctl_bytes clientid, username;
 	int domain, listener, connected; /* -1: any */
 	uint64_t worker;                 /* UINT64_MAX: any */
-	const char *broker;              /* NULL: any */
-	const char *transport;
+	struct ctl_broker broker;
+	const char *transport; /* NULL: any */
 	const char *state;
 };
 
@@ -39,14 +39,18 @@ struct page {
 };
 
 static bool
-broker_matches(const struct mqt_config *cfg, const struct mqt_info *info, const char *wanted)
+broker_matches(const struct mqt_config *cfg, const struct mqt_info *info,
+		const struct ctl_broker *wanted)
 {
-	struct mqt_endpoint broker = mqt_info_broker(info);
-	const char *name = mqt_config_broker_name(cfg, &broker);
-	char text[MQT_ENDPOINT_STRLEN];
+	struct mqt_endpoint broker = mqt_info_broker(info), address = wanted->address;
+	const char *name;
 
-	return (name && strcmp(name, wanted) == 0) ||
-			strcmp(mqt_endpoint_format(&broker, text), wanted) == 0;
+	if (address.version) {
+		address.port = address.port ? address.port : broker.port;
+		return mqt_endpoint_equal(&address, &broker);
+	}
+	name = mqt_config_broker_name(cfg, &broker);
+	return name && strcmp(name, wanted->name) == 0;
 }
 
 static bool
@@ -80,7 +84,9 @@ matches(const struct filter *f, const struct mqt_config *cfg, const struct mqt_c
 		return false;
 	if (f->transport && strcmp(f->transport, ctl_record_transport(info->transport)) != 0)
 		return false;
-	return !f->broker || broker_matches(cfg, info, f->broker);
+	if (!f->broker.name && !f->broker.address.version)
+		return true;
+	return broker_matches(cfg, info, &f->broker);
 }
 
 /* As its record tells: the channel itself may have changed since. */
@@ -217,7 +223,8 @@ read_transport(struct ctl_call *call, const json_t *params, const char **transpo
 			return true;
 	}
 	if (*transport)
-		ctl_call_error(call, CTL_E_PARAMS, "unknown transport \"%.64s\"", *transport);
+		ctl_call_error(call, CTL_E_PARAMS, "unknown transport \"%.64s\": it is tcp or ws",
+				*transport);
 	return !*transport;
 }
 
@@ -228,9 +235,8 @@ filter_read(struct ctl_call *call, const json_t *params, struct filter *f)
 	return ctl_params_domain(call, params, &f->domain) &&
 			ctl_params_listener(call, params, &f->listener) &&
 			ctl_params_bool(call, params, "connected", &f->connected) &&
-			ctl_params_uint(call, params, "worker", 0, MQT_CHAN_WORKER_MAX,
-					&f->worker) &&
-			ctl_params_string(call, params, "broker", &f->broker) &&
+			ctl_params_worker(call, params, &f->worker) &&
+			ctl_params_broker(call, params, &f->broker) &&
 			read_transport(call, params, &f->transport) &&
 			read_state(call, params, &f->state) &&
 			ctl_params_bytes(call, params, "username", &f->username) &&

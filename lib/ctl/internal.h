@@ -260,6 +260,16 @@ void ctl_bytes_free(struct ctl_bytes *bytes);
 /** @param domain index, -1 where not given. */
 bool ctl_params_domain(struct ctl_call *call, const json_t *params, int *domain);
 bool ctl_params_listener(struct ctl_call *call, const json_t *params, int *listener);
+/** A broker as records show it. */
+struct ctl_broker {
+	const char *name;            /* a configured one, else NULL */
+	struct mqt_endpoint address; /* version 0: not given; port 0: any */
+};
+
+/** A configured name, an address, or address:port; nothing of @p broker set where not given. */
+bool ctl_params_broker(struct ctl_call *call, const json_t *params, struct ctl_broker *broker);
+/** @param worker left alone where not given. */
+bool ctl_params_worker(struct ctl_call *call, const json_t *params, uint64_t *worker);
 /** @param id MQT_CHAN_NONE where not given. */
 bool ctl_params_channel(struct ctl_call *call, const json_t *params, mqt_chan_id *id);
 /** The `reason` of a kick. @param given whether it is; @param code left alone where not. */
@@ -334,6 +344,11 @@ void ctl_command_discard(struct ctl_call *call, const json_t *params);
  */
 void ctl_inspect(struct ctl_call *call, json_t *records, const struct ctl_inspected *inspected,
 		size_t room);
+
+/* --- stats.c */
+
+/** 0: not known. */
+unsigned ctl_n_workers(const struct mqt_ctl *ctl);
 
 /* --- methods */
 

@@ -6,6 +6,7 @@
 #include "internal.h"
 #include "mqtrack/mqtt.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,65 @@ ctl_params_listener(struct ctl_call *call, const json_t *params, int *listener)
 	if (*listener < 0)
 		ctl_call_error(call, CTL_E_PARAMS, "unknown listener \"%.64s\"", name);
 	return *listener >= 0;
+}
+
+/* Reads "192.0.2.1", "192.0.2.1:1883", "2001:db8::1" or "[2001:db8::1]:1883". @return 0, or -EINVAL. */
+static int
+endpoint_parse(const char *text, struct mqt_endpoint *ep)
+{
+	bool bracket = text[0] == '[';
+	const char *ip = text + bracket, *end = strchr(ip, bracket ? ']' : ':');
+	const char *port;
+	char buf[MQT_ADDR_STRLEN];
+	unsigned long n;
+
+	if (!bracket && (!end || strchr(end + 1, ':'))) /* several colons: IPv6 without a port */
+		return mqt_endpoint_parse_ip(text, ep);
+	if (!end || (size_t)(end - ip) >= sizeof(buf))
+		return -EINVAL;
+	memcpy(buf, ip, (size_t)(end - ip));
+	buf[end - ip] = '\0';
+	if (mqt_endpoint_parse_ip(buf, ep) != 0 || bracket != (ep->version == 6))
+		return -EINVAL;
+	port = end + bracket;
+	if (*port++ != ':' || strlen(port) > 5 || strspn(port, "0123456789") != strlen(port))
+		return -EINVAL;
+	n = strtoul(port, NULL, 10);
+	if (n == 0 || n > UINT16_MAX)
+		return -EINVAL;
+	ep->port = (uint16_t)n;
+	return 0;
+}
+
+bool
+ctl_params_broker(struct ctl_call *call, const json_t *params, struct ctl_broker *broker)
+{
+	const struct mqt_config *cfg = call->ctl->p.config;
+	const char *text = NULL;
+
+	*broker = (struct ctl_broker){ 0 };
+	if (!ctl_params_string(call, params, "broker", &text))
+		return false;
+	if (!text)
+		return true;
+	for (unsigned i = 0; i < cfg->n_brokers && !broker->name; i++) {
+		if (strcmp(cfg->brokers[i].name, text) == 0)
+			broker->name = cfg->brokers[i].name;
+	}
+	if (broker->name || endpoint_parse(text, &broker->address) == 0)
+		return true;
+	ctl_call_error(call, CTL_E_PARAMS,
+			"unknown broker \"%.64s\": give a configured name, or address:port", text);
+	return false;
+}
+
+bool
+ctl_params_worker(struct ctl_call *call, const json_t *params, uint64_t *worker)
+{
+	unsigned n = ctl_n_workers(call->ctl);
+
+	return ctl_params_uint(
+			call, params, "worker", 0, n > 0 ? n - 1 : MQT_CHAN_WORKER_MAX, worker);
 }
 
 bool

@@ -51,8 +51,8 @@ control_json(const struct mqt_cm *cm)
 	return obj;
 }
 
-static unsigned
-n_workers(const struct mqt_ctl *ctl)
+unsigned
+ctl_n_workers(const struct mqt_ctl *ctl)
 {
 	return ctl->p.workers ? mqt_workers_count(ctl->p.workers) : 0;
 }
@@ -63,7 +63,7 @@ workers_sum_json(const struct mqt_ctl *ctl)
 	uint64_t sum[MQT_W_N_COUNTERS] = { 0 };
 	json_t *obj = json_object();
 
-	for (unsigned w = 0; w < n_workers(ctl); w++) {
+	for (unsigned w = 0; w < ctl_n_workers(ctl); w++) {
 		struct mqt_worker_view view;
 
 		mqt_worker_view(mqt_workers_at(ctl->p.workers, w), &view);
@@ -165,7 +165,7 @@ ctl_workers_list(struct ctl_call *call, const json_t *params)
 	if (!ctl_params_check(call, params, allowed))
 		return;
 	list = json_array();
-	for (unsigned w = 0; w < n_workers(call->ctl); w++)
+	for (unsigned w = 0; w < ctl_n_workers(call->ctl); w++)
 		json_array_append_new(list, worker_json(call->ctl, w));
 	ctl_call_result(call, json_pack("{s:o}", "workers", list));
 }
@@ -277,6 +277,6 @@ ctl_system_info(struct ctl_call *call, const json_t *params)
 					(int)cfg->node_id, "pid", (int)getpid(), "started_at",
 					ctl_record_time(ctl->started_wall_ns, at), "uptime_ms",
 					(json_int_t)(up / MQT_NS_PER_MS), "workers",
-					(int)n_workers(ctl), "dpdk", rte_version(), "ports",
+					(int)ctl_n_workers(ctl), "dpdk", rte_version(), "ports",
 					ctl_ports_json(ctl), "config", config_json(cfg)));
 }

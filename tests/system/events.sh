@@ -49,10 +49,9 @@ expect(f"each end has its reason: {reasons}", [reasons[c] for c in (one, two, th
        == ["discarded", "kicked", "client_disconnect", "client_reset"])
 END
 
-ctl events --json >"$LAB_DIR/events" 2>&1 &
+ctl events --json --since 0 >"$LAB_DIR/events" 2>&1 &
 LAB_PIDS+=("$!")
 watcher=$!
-sleep 0.5
 expect "a client comes and goes" cli mosquitto_pub -h "$NORTH" -i passing -t t -m m
 expect_soon "mqtrackctl events shows it" grep -q '"disconnected".*"passing"\|"passing".*"disconnected"' \
 	"$LAB_DIR/events"

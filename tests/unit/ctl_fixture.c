@@ -352,6 +352,8 @@ info_create(struct tracker *t, const struct client_spec *spec, mqt_chan_id chan)
 	struct mqt_endpoint peer = { .ip = { 192, 0, 2, 7 }, .port = 40000, .version = 4 };
 	struct mqt_endpoint broker = { .ip = { 198, 51, 100, 1 }, .port = 1883, .version = 4 };
 
+	if (spec->broker.version)
+		broker = spec->broker;
 	MUST(info);
 	info->flags = spec->flags | (spec->resume ? 0 : MQT_INFO_CLEAN_START);
 	info->expiry_sec = spec->expiry_sec;
@@ -359,7 +361,7 @@ info_create(struct tracker *t, const struct client_spec *spec, mqt_chan_id chan)
 	info->domain = spec->domain;
 	info->listener = spec->listener;
 	info->proto_ver = spec->proto_ver ? spec->proto_ver : 4;
-	info->transport = MQT_TRANSPORT_TCP;
+	info->transport = spec->transport;
 	info->clientid_len = (uint16_t)id_len;
 	info->username_len = (uint16_t)user_len;
 	mqt_info_set_ends(info, &peer, &broker, NULL);

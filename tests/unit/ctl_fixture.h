@@ -65,7 +65,9 @@ struct client_spec {
 	uint16_t keepalive_sec;
 	uint16_t domain, listener;
 	uint8_t proto_ver; /* 0: 4 */
-	bool resume;       /* no clean start */
+	uint8_t transport;
+	struct mqt_endpoint broker; /* version 0: 198.51.100.1:1883 */
+	bool resume;                /* no clean start */
 };
 
 /** Fills the configuration with defaults, makes the directory; no socket yet. */

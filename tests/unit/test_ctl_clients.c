@@ -211,61 +211,6 @@ test_escaped_nul_in_a_string_is_a_byte(void)
 	tracker_stop(&t);
 }
 
-static void
-test_list_filters(void)
-{
-	static const struct {
-		const char *params;
-		size_t n;
-	} rows[] = {
-		{ "{}", 5 },
-		{ "{\"domain\":\"default\"}", 3 },
-		{ "{\"domain\":\"other\"}", 2 },
-		{ "{\"listener\":\"second\"}", 2 },
-		{ "{\"clientid\":\"a\"}", 2 },
-		{ "{\"clientid\":\"a\",\"domain\":\"other\"}", 1 },
-		{ "{\"clientid\":\"A\"}", 0 },
-		{ "{\"clientid\":\"nobody\"}", 0 },
-		{ "{\"username\":\"joe\"}", 1 },
-		{ "{\"username\":\"jo\"}", 0 },
-		{ "{\"broker\":\"198.51.100.1:1883\"}", 5 },
-		{ "{\"broker\":\"198.51.100.2:1883\"}", 0 },
-		{ "{\"worker\":0}", 5 },
-		{ "{\"worker\":1}", 0 },
-		{ "{\"connected\":true}", 5 },
-		{ "{\"connected\":false}", 0 },
-		{ "{\"state\":\"connected\"}", 5 },
-		{ "{\"state\":\"retained\"}", 0 },
-		{ "{\"state\":\"orphaned\"}", 0 },
-		{ "{\"state\":\"disconnected\"}", 0 },
-		{ "{\"transport\":\"tcp\"}", 5 },
-		{ "{\"cursor\":null}", 5 },
-	};
-	struct tracker t;
-	struct peer p;
-
-	tracker_init(&t);
-	two_domains(&t);
-	tracker_start(&t);
-	tracker_open(&t, &(struct client_spec){ .id = "a" });
-	tracker_open(&t, &(struct client_spec){ .id = "b", .username = "joe" });
-	tracker_open(&t, &(struct client_spec){ .id = "c" });
-	tracker_open(&t, &(struct client_spec){ .id = "a", .domain = 1, .listener = 1 });
-	tracker_open(&t, &(struct client_spec){ .id = "d", .domain = 1, .listener = 1 });
-	peer_open(&p, &t);
-	for (size_t i = 0; i < N(rows); i++) {
-		json_t *result = peer_result(&p, "clients.list", rows[i].params);
-
-		check_row = rows[i].params;
-		CHECK_EQ(n_items(result, "clients"), rows[i].n);
-		CHECK(json_is_null(json_object_get(result, "cursor")));
-		json_decref(result);
-	}
-	check_row = "";
-	peer_close(&p);
-	tracker_stop(&t);
-}
-
 #define N_STAYING 300
 
 /* Clients that stay are seen exactly once, whatever comes and goes between the pages. */
@@ -362,7 +307,6 @@ static CU_TestInfo client_tests[] = {
 	TEST(test_anonymous_and_assigned_are_marked),
 	TEST(test_any_bytes_make_the_round_trip),
 	TEST(test_escaped_nul_in_a_string_is_a_byte),
-	TEST(test_list_filters),
 	TEST(test_pages_show_each_staying_client_once),
 	TEST(test_pages_end_early_rather_than_overrun_the_backlog),
 	CU_TEST_INFO_NULL,

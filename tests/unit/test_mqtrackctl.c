@@ -1,118 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * mqtrackctl, the program, against a control socket in this process: exit status, output, and what
- * it says where something is wrong. The program's path is the first argument.
+ * mqtrackctl: its usage, what it says where something is wrong, what never reaches a terminal, and
+ * all commands but those that list and show clients.
  */
-#include "check.h"
-#include "ctl_fixture.h"
-#include "eal.h"
+#include "mqtrackctl_run.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <spawn.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define N(array) (sizeof(array) / sizeof((array)[0]))
-#define MAX_ARGS 16
-#define OUTPUT   (1u << 20)
-#define ESC      "\x1b"
-#define TOO_LONG 60000 /* ms until a program counts as stuck */
-
-static const char *program;
-
-/* What a run of the program gave. */
-struct run {
-	int status;
-	char out[OUTPUT], err[OUTPUT];
-};
-
-static struct run run; /* large, one at a time */
-
-static void
-append(char *text, int fd, bool *open)
-{
-	size_t len = strlen(text);
-	ssize_t n = read(fd, text + len, OUTPUT - 1 - len);
-
-	if (n > 0)
-		text[len + (size_t)n] = '\0';
-	*open = n > 0;
-}
-
-/* Where the program's standard output goes instead of run.out: a path, or "" for closed. */
-static const char *run_stdout;
-
-/* Runs the program in @p locale with --socket and these arguments; the tracker goes on meanwhile. */
-static void
-run_in(struct tracker *t, const char *locale, const char *const *args)
-{
-	char lc[64], *env[] = { lc, NULL };
-	const char *argv[MAX_ARGS + 4] = { program, "--socket", t->config.control.socket };
-	int out[2], err[2], n = 3, waited = 0;
-	bool out_open = true, err_open = true;
-	posix_spawn_file_actions_t actions;
-	pid_t pid;
-
-	for (int i = 0; args[i] && i < MAX_ARGS; i++)
-		argv[n++] = args[i];
-	snprintf(lc, sizeof(lc), "LC_ALL=%s", locale);
-	memset(&run, 0, sizeof(run));
-	CHECK(pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
-	posix_spawn_file_actions_init(&actions);
-	if (!run_stdout)
-		posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-	else if (run_stdout[0])
-		posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, run_stdout, O_WRONLY, 0);
-	else
-		posix_spawn_file_actions_addclose(&actions, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, err[1], STDERR_FILENO);
-	CHECK_EQ(posix_spawn(&pid, program, &actions, NULL, (char *const *)(uintptr_t)argv, env),
-			0);
-	posix_spawn_file_actions_destroy(&actions);
-	close(out[1]);
-	close(err[1]);
-	while ((out_open || err_open) && waited < TOO_LONG) {
-		struct pollfd fds[] = { { .fd = out_open ? out[0] : -1, .events = POLLIN },
-			{ .fd = err_open ? err[0] : -1, .events = POLLIN } };
-
-		waited += poll(fds, 2, 1) == 0;
-		if (fds[0].revents)
-			append(run.out, out[0], &out_open);
-		if (fds[1].revents)
-			append(run.err, err[0], &err_open);
-		if (t->cm)
-			tracker_step(t);
-	}
-	CHECK(waited < TOO_LONG);
-	if (waited >= TOO_LONG)
-		kill(pid, SIGKILL);
-	close(out[0]);
-	close(err[0]);
-	CHECK(waitpid(pid, &run.status, 0) == pid);
-	run.status = WIFEXITED(run.status) ? WEXITSTATUS(run.status) : 128;
-}
-
-#define RUN(t, ...) run_in(t, "C.UTF-8", (const char *const[]){ __VA_ARGS__, NULL })
-
-static bool
-has(const char *text, const char *part)
-{
-	bool found = strstr(text, part) != NULL;
-
-	if (!found)
-		printf("\n    no \"%s\" in: %s\n", part, text);
-	return found;
-}
-
-static void
-start(struct tracker *t)
-{
-	tracker_init(t);
-	tracker_start(t);
-}
+#define ESC "\x1b"
 
 /* --- usage --------------------------------------------------------------------------------------- */
 
@@ -132,7 +25,19 @@ static const struct {
 	{ "none", { "clients", "--limit", "0" }, "\"0\"" },
 	{ "too large", { "events", "--since", "99999999999999999999" }, "9999" },
 	{ "not its option", { "stats", "--limit", "1" }, "stats does not take --limit" },
-	{ "connected and retained", { "clients", "--connected", "--retained" }, "not both" },
+	{ "connected and retained", { "clients", "--connected", "--retained" }, "not two of" },
+	{ "retained and state", { "clients", "-R", "--state", "orphaned" }, "not two of" },
+	{ "no worker", { "clients", "--worker", "first" }, "value for --worker: \"first\"" },
+	{ "filter for none", { "show", "a", "--broker", "b" }, "show does not take --broker" },
+	{ "no hexadecimal name", { "clients", "-xu", "zz" }, "digits: \"zz\"" },
+	{ "domain not UTF-8", { "kick", "a", "-d", "\xff" }, "for --domain: \"\\xff\"" },
+	{ "listener not UTF-8", { "clients", "-l", "\xff" }, "for --listener: \"\\xff\"" },
+	{ "broker not UTF-8", { "clients", "-B", "\xff" }, "for --broker: \"\\xff\"" },
+	{ "transport not UTF-8", { "clients", "--transport", "\xff" }, "for --transport:" },
+	{ "state not UTF-8", { "clients", "--state", "\xff" }, "for --state:" },
+	{ "reason not UTF-8", { "kick", "a", "-r", "\xff" }, "for --reason:" },
+	{ "type not UTF-8", { "events", "-t", "\xff" }, "for --type:" },
+	{ "channel not UTF-8", { "kick", "-c", "\xff" }, "not a channel id: \"\\xff\"" },
 	{ "no id", { "show" }, "an ID is missing for \"show\"" },
 	{ "two ids", { "kick", "a", "b" }, "one operand too many: \"b\"" },
 	{ "an id for none", { "stats", "a" }, "one operand too many: \"a\"" },
@@ -242,164 +147,7 @@ test_unknown_domain_is_refused(void)
 	tracker_stop(&t);
 }
 
-/* --- clients --------------------------------------------------------------------------------- */
-
-static size_t
-n_lines(const char *text)
-{
-	size_t n = 0;
-
-	for (; *text; text++)
-		n += *text == '\n';
-	return n;
-}
-
-static void
-test_clients_lists_all_pages_or_the_limit(void)
-{
-	static const struct {
-		const char *args[6];
-		size_t n;
-	} rows[] = {
-		{ { "clients" }, 1203 },
-		{ { "clients", "--limit", "5" }, 5 },
-		{ { "clients", "--limit", "1000" }, 1000 },
-		{ { "clients", "--limit", "1001" }, 1001 },
-		{ { "clients", "--limit=5000" }, 1203 },
-		{ { "clients", "--clientid", "c7" }, 1 },
-		{ { "clients", "--clientid", "6337", "--hex" }, 1 },
-		{ { "clients", "--clientid", "nobody" }, 0 },
-		{ { "clients", "--domain", "default", "-n", "3" }, 3 },
-		{ { "clients", "--connected" }, 1203 },
-		{ { "clients", "--retained" }, 0 },
-	};
-	struct tracker t;
-
-	start(&t);
-	for (int i = 0; i < 1203; i++) {
-		char id[32];
-
-		snprintf(id, sizeof(id), "c%d", i);
-		tracker_open_id(&t, id);
-	}
-	for (size_t i = 0; i < N(rows); i++) {
-		const char *args[8];
-		json_t *result, *clients;
-		size_t n = 0;
-
-		check_row = rows[i].args[1] ? rows[i].args[1] : rows[i].args[0];
-		run_in(&t, "C.UTF-8", rows[i].args);
-		CHECK_EQ(run.status, 0);
-		CHECK_STR(run.err, "");
-		CHECK_EQ(n_lines(run.out), rows[i].n ? rows[i].n + 1 : 0);
-		CHECK_EQ(strstr(run.out, "CLIENT ID") != NULL, rows[i].n > 0);
-		/* the same as JSON */
-		while (rows[i].args[n]) {
-			args[n] = rows[i].args[n];
-			n++;
-		}
-		args[n++] = "--json";
-		args[n] = NULL;
-		run_in(&t, "C.UTF-8", args);
-		CHECK_EQ(run.status, 0);
-		result = json_loads(run.out, 0, NULL);
-		clients = json_object_get(result, "clients");
-		CHECK(json_is_array(clients));
-		CHECK_EQ(json_array_size(clients), rows[i].n);
-		CHECK(json_object_get(result, "cursor") != NULL);
-		json_decref(result);
-	}
-	check_row = "";
-	tracker_stop(&t);
-}
-
-static void
-test_show_tells_all_of_one_client(void)
-{
-	struct tracker t;
-	mqt_chan_id chan;
-	char text[MQT_CHAN_STRLEN];
-	json_t *result;
-
-	start(&t);
-	chan = tracker_open(&t, &(struct client_spec){ .id = "meter-1", .username = "joe" });
-	mqt_chan_id_format(chan, text);
-	RUN(&t, "show", "meter-1");
-	CHECK_EQ(run.status, 0);
-	CHECK(has(run.out, "meter-1"));
-	CHECK(has(run.out, "joe"));
-	CHECK(has(run.out, text));
-	CHECK(strstr(run.out, "expiry_interval") == NULL);
-	RUN(&t, "show", "--channel", text);
-	CHECK_EQ(run.status, 0);
-	CHECK(has(run.out, "meter-1"));
-	RUN(&t, "show", "--json", "meter-1");
-	CHECK_EQ(run.status, 0);
-	result = json_loads(run.out, 0, NULL);
-	CHECK_EQ(json_array_size(json_object_get(result, "clients")), 1);
-	json_decref(result);
-	RUN(&t, "show", "nobody");
-	CHECK_EQ(run.status, 1);
-	CHECK(has(run.err, "unknown client \"nobody\""));
-	CHECK_STR(run.out, "");
-	RUN(&t, "show", "--channel", "00-00-000fff-000001");
-	CHECK_EQ(run.status, 1);
-	CHECK(has(run.err, "unknown channel \"00-00-000fff-000001\""));
-	RUN(&t, "show", "--channel", "nonsense");
-	CHECK_EQ(run.status, 1);
-	CHECK(has(run.err, "channel is an id like"));
-	tracker_stop(&t);
-}
-
-static void
-test_sessions_are_shown_without_steering_the_terminal(void)
-{
-	static const uint8_t subscribe[] = { 0, 1, 0, 7, 'h', 'o', 'u', 's', 'e', '/', '#', 1, 0, 3,
-		'x', '\x1b', '[', 0 };
-	static const uint8_t suback[] = { 0, 1, 1, 0 };
-	const struct mqt_session_limits limits = { .filters = 8, .inflight = 8, .bytes = 4096 };
-	struct mqt_session *session = mqt_session_create();
-	struct tracker t;
-	mqt_chan_id chan;
-
-	mqt_session_apply(session, &limits, MQT_SESSION_FROM_CLIENT, 4,
-			&(struct mqt_mqtt_packet){ .type = MQT_MQTT_SUBSCRIBE,
-					.flags = 2,
-					.packet_id = 1,
-					.body = { subscribe, sizeof(subscribe) } });
-	mqt_session_apply(session, &limits, MQT_SESSION_TO_CLIENT, 4,
-			&(struct mqt_mqtt_packet){ .type = MQT_MQTT_SUBACK,
-					.packet_id = 1,
-					.body = { suback, sizeof(suback) } });
-	start(&t);
-	tracker_open_id(&t, "there");
-	chan = tracker_open(&t, &(struct client_spec){ .id = "gone", .resume = true });
-	tracker_set_session(&t, chan, session);
-	RUN(&t, "show", "gone");
-	CHECK_EQ(run.status, 0);
-	CHECK(has(run.out, "session.expiry_interval"));
-	CHECK(has(run.out, "TOPIC FILTER"));
-	CHECK(has(run.out, "house/#        1\n"));
-	CHECK(has(run.out, "x\\x1b["));
-	CHECK(strchr(run.out, '\x1b') == NULL);
-	tracker_leave(&t, chan, &(struct mqt_session_final){ .expiry_sec = 60 });
-	RUN(&t, "clients", "--retained");
-	CHECK_EQ(n_lines(run.out), 2);
-	CHECK(has(run.out, "gone"));
-	CHECK(has(run.out, "retained"));
-	RUN(&t, "clients", "--connected");
-	CHECK_EQ(n_lines(run.out), 2);
-	CHECK(has(run.out, "there"));
-	RUN(&t, "clients");
-	CHECK_EQ(n_lines(run.out), 3);
-	RUN(&t, "show", "gone");
-	CHECK(has(run.out, "session.expiry_interval      60"));
-	CHECK(has(run.out, "disconnected_at "));
-	CHECK(has(run.out, "house/#        1\n"));
-	RUN(&t, "stats");
-	CHECK(has(run.out, "retained "));
-	tracker_stop(&t);
-}
+/* --- commands ------------------------------------------------------------------------------------ */
 
 static void
 test_kick_takes_a_reason(void)
@@ -490,6 +238,112 @@ test_lookup_tells_where(void)
 	RUN(&t, "lookup", "nobody");
 	CHECK_EQ(run.status, 1);
 	CHECK(has(run.err, "unknown client \"nobody\""));
+	tracker_stop(&t);
+}
+
+static void
+test_stats_workers_and_info_print_tables_and_json(void)
+{
+	static const struct {
+		const char *command, *table, *key;
+	} rows[] = {
+		{ "stats", "live_connections.count", "gauges" },
+		{ "stats", "control.session_created", "control" },
+		{ "stats", "workers.rx_packets", "workers" },
+		{ "stats", "maps.capacity", "maps" },
+		{ "stats", "duplicates", "duplicates" },
+		{ "info", "version", "version" },
+		{ "info", "config.listeners.0.port", "config" },
+	};
+	struct tracker t;
+
+	start(&t);
+	tracker_open_id(&t, "a");
+	for (size_t i = 0; i < N(rows); i++) {
+		json_t *result;
+
+		check_row = rows[i].table;
+		RUN(&t, rows[i].command);
+		CHECK_EQ(run.status, 0);
+		CHECK(has(run.out, rows[i].table));
+		RUN(&t, rows[i].command, "--json");
+		CHECK_EQ(run.status, 0);
+		CHECK_EQ(n_lines(run.out), 1);
+		result = json_loads(run.out, 0, NULL);
+		CHECK(json_object_get(result, rows[i].key) != NULL);
+		json_decref(result);
+	}
+	check_row = "";
+	RUN(&t, "workers");
+	CHECK_EQ(run.status, 0);
+	RUN(&t, "workers", "--json");
+	CHECK_STR(run.out, "{\"workers\":[]}\n");
+	tracker_stop(&t);
+}
+
+static void
+test_events_follow_and_end(void)
+{
+	struct tracker t;
+	json_t *event;
+
+	tracker_init(&t);
+	t.config.limits.events = 4;
+	tracker_start(&t);
+	for (int i = 0; i < 5; i++)
+		tracker_close(&t, tracker_open_id(&t, "a"));
+	RUN(&t, "events", "--since", "0", "--count", "5");
+	CHECK_EQ(run.status, 0);
+	CHECK_EQ(n_lines(run.out), 6);
+	CHECK(has(run.out, "gap"));
+	CHECK(has(run.out, "were missed"));
+	CHECK(has(run.out, "client_disconnect"));
+	RUN(&t, "events", "--since", "0", "--count", "1", "--json");
+	CHECK_EQ(run.status, 0);
+	CHECK_EQ(n_lines(run.out), 1);
+	event = json_loads(run.out, 0, NULL);
+	CHECK_STR(json_string_value(json_object_get(event, "type")), "gap");
+	CHECK_EQ(json_integer_value(json_object_get(event, "first")), 1);
+	json_decref(event);
+	RUN(&t, "events", "--since", "1000000");
+	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "started again?"));
+	RUN(&t, "events", "--type", "nonsense");
+	CHECK_EQ(run.status, 1);
+	RUN(&t, "events", "--since", "6", "--type", "disconnected", "--count", "2", "--json");
+	CHECK(has(run.out, "\"type\":\"disconnected\""));
+	tracker_stop(&t);
+}
+
+static void
+test_output_that_cannot_be_written_ends_it_with_2(void)
+{
+	static const struct {
+		const char *args[6];
+	} rows[] = {
+		{ { "events", "--since", "0" } },
+		{ { "events", "--since", "0", "--json" } },
+		{ { "clients" } },
+		{ { "clients", "--json" } },
+		{ { "info" } },
+		{ { "show", "a" } },
+		{ { "--help" } },
+		{ { "--version" } },
+	};
+	static const char *const streams[] = { "/dev/full", "" };
+	struct tracker t;
+
+	start(&t);
+	tracker_open_id(&t, "a");
+	for (size_t i = 0; i < N(rows) * N(streams); i++) {
+		check_row = rows[i / N(streams)].args[0];
+		run_stdout = streams[i % N(streams)];
+		run_in(&t, "C.UTF-8", rows[i / N(streams)].args);
+		CHECK_EQ(run.status, 2);
+		CHECK(has(run.err, "cannot write: "));
+	}
+	run_stdout = NULL;
+	check_row = "";
 	tracker_stop(&t);
 }
 
@@ -622,136 +476,20 @@ test_json_keeps_every_byte(void)
 	tracker_stop(&t);
 }
 
-/* --- the rest ---------------------------------------------------------------------------------- */
-
-static void
-test_stats_workers_and_info_print_tables_and_json(void)
-{
-	static const struct {
-		const char *command, *table, *key;
-	} rows[] = {
-		{ "stats", "live_connections.count", "gauges" },
-		{ "stats", "control.session_created", "control" },
-		{ "stats", "workers.rx_packets", "workers" },
-		{ "stats", "maps.capacity", "maps" },
-		{ "stats", "duplicates", "duplicates" },
-		{ "info", "version", "version" },
-		{ "info", "config.listeners.0.port", "config" },
-	};
-	struct tracker t;
-
-	start(&t);
-	tracker_open_id(&t, "a");
-	for (size_t i = 0; i < N(rows); i++) {
-		json_t *result;
-
-		check_row = rows[i].table;
-		RUN(&t, rows[i].command);
-		CHECK_EQ(run.status, 0);
-		CHECK(has(run.out, rows[i].table));
-		RUN(&t, rows[i].command, "--json");
-		CHECK_EQ(run.status, 0);
-		CHECK_EQ(n_lines(run.out), 1);
-		result = json_loads(run.out, 0, NULL);
-		CHECK(json_object_get(result, rows[i].key) != NULL);
-		json_decref(result);
-	}
-	check_row = "";
-	RUN(&t, "workers");
-	CHECK_EQ(run.status, 0);
-	RUN(&t, "workers", "--json");
-	CHECK_STR(run.out, "{\"workers\":[]}\n");
-	tracker_stop(&t);
-}
-
-static void
-test_events_follow_and_end(void)
-{
-	struct tracker t;
-	json_t *event;
-
-	tracker_init(&t);
-	t.config.limits.events = 4;
-	tracker_start(&t);
-	for (int i = 0; i < 5; i++)
-		tracker_close(&t, tracker_open_id(&t, "a"));
-	RUN(&t, "events", "--since", "0", "--count", "5");
-	CHECK_EQ(run.status, 0);
-	CHECK_EQ(n_lines(run.out), 6);
-	CHECK(has(run.out, "gap"));
-	CHECK(has(run.out, "were missed"));
-	CHECK(has(run.out, "client_disconnect"));
-	RUN(&t, "events", "--since", "0", "--count", "1", "--json");
-	CHECK_EQ(run.status, 0);
-	CHECK_EQ(n_lines(run.out), 1);
-	event = json_loads(run.out, 0, NULL);
-	CHECK_STR(json_string_value(json_object_get(event, "type")), "gap");
-	CHECK_EQ(json_integer_value(json_object_get(event, "first")), 1);
-	json_decref(event);
-	RUN(&t, "events", "--since", "1000000");
-	CHECK_EQ(run.status, 1);
-	CHECK(has(run.err, "started again?"));
-	RUN(&t, "events", "--type", "nonsense");
-	CHECK_EQ(run.status, 1);
-	RUN(&t, "events", "--since", "6", "--type", "disconnected", "--count", "2", "--json");
-	CHECK(has(run.out, "\"type\":\"disconnected\""));
-	tracker_stop(&t);
-}
-
-static void
-test_output_that_cannot_be_written_ends_it_with_2(void)
-{
-	static const struct {
-		const char *args[6];
-	} rows[] = {
-		{ { "events", "--since", "0" } },
-		{ { "events", "--since", "0", "--json" } },
-		{ { "clients" } },
-		{ { "clients", "--json" } },
-		{ { "info" } },
-		{ { "show", "a" } },
-		{ { "--help" } },
-		{ { "--version" } },
-	};
-	static const char *const streams[] = { "/dev/full", "" };
-	struct tracker t;
-
-	start(&t);
-	tracker_open_id(&t, "a");
-	for (size_t i = 0; i < N(rows) * N(streams); i++) {
-		check_row = rows[i / N(streams)].args[0];
-		run_stdout = streams[i % N(streams)];
-		run_in(&t, "C.UTF-8", rows[i / N(streams)].args);
-		CHECK_EQ(run.status, 2);
-		CHECK(has(run.err, "cannot write: "));
-	}
-	run_stdout = NULL;
-	check_row = "";
-	tracker_stop(&t);
-}
-
 static CU_TestInfo tests[] = {
-	{ "test_wrong_usage_is_2_and_says_what", test_wrong_usage_is_2_and_says_what },
-	{ "test_help_is_there_for_all_and_each", test_help_is_there_for_all_and_each },
-	{ "test_daemon_out_of_reach_is_2_and_says_what_to_do",
-			test_daemon_out_of_reach_is_2_and_says_what_to_do },
-	{ "test_refusal_is_1_and_in_the_daemons_words",
-			test_refusal_is_1_and_in_the_daemons_words },
-	{ "test_unknown_domain_is_refused", test_unknown_domain_is_refused },
-	{ "test_clients_lists_all_pages_or_the_limit", test_clients_lists_all_pages_or_the_limit },
-	{ "test_show_tells_all_of_one_client", test_show_tells_all_of_one_client },
-	{ "test_sessions_are_shown_without_steering_the_terminal",
-			test_sessions_are_shown_without_steering_the_terminal },
-	{ "test_kick_takes_a_reason", test_kick_takes_a_reason },
-	{ "test_kick_and_discard_tell_the_outcome", test_kick_and_discard_tell_the_outcome },
-	{ "test_lookup_tells_where", test_lookup_tells_where },
-	{ "test_client_ids_cannot_steer_the_terminal", test_client_ids_cannot_steer_the_terminal },
-	{ "test_json_keeps_every_byte", test_json_keeps_every_byte },
-	{ "test_stats_workers_and_info_print_tables_and_json",
-			test_stats_workers_and_info_print_tables_and_json },
-	{ "test_events_follow_and_end", test_events_follow_and_end },
-	{ "test_output_that_cannot_be_written_ends_it_with_2",
-			test_output_that_cannot_be_written_ends_it_with_2 },
+	TEST(test_wrong_usage_is_2_and_says_what),
+	TEST(test_help_is_there_for_all_and_each),
+	TEST(test_daemon_out_of_reach_is_2_and_says_what_to_do),
+	TEST(test_refusal_is_1_and_in_the_daemons_words),
+	TEST(test_unknown_domain_is_refused),
+	TEST(test_kick_takes_a_reason),
+	TEST(test_kick_and_discard_tell_the_outcome),
+	TEST(test_lookup_tells_where),
+	TEST(test_stats_workers_and_info_print_tables_and_json),
+	TEST(test_events_follow_and_end),
+	TEST(test_output_that_cannot_be_written_ends_it_with_2),
+	TEST(test_client_ids_cannot_steer_the_terminal),
+	TEST(test_json_keeps_every_byte),
 	CU_TEST_INFO_NULL,
 };
 
@@ -763,12 +501,5 @@ static CU_SuiteInfo suites[] = {
 int
 main(int argc, char **argv)
 {
-	if (argc != 2 || access(argv[1], X_OK) < 0) {
-		fprintf(stderr, "usage: %s MQTRACKCTL\n", argv[0]);
-		return 2;
-	}
-	program = argv[1];
-	if (eal_start("mqtrackctl") < 0)
-		return 2;
-	return eal_stop(check_run(suites));
+	return run_suites(argc, argv, suites);
 }
