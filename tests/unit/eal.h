@@ -19,17 +19,13 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 
-#ifndef EAL_MB
-#define EAL_MB "256" /* at most; a test that needs more says so before it includes this */
-#endif
-
 /* @param name a few letters for the prefix. Returns 0 or more, or -1 and says why. */
 static inline int
 eal_start(const char *name)
 {
 	char prefix[64];
 	char *argv[] = { (char[]){ "test" }, (char[]){ "--no-huge" }, (char[]){ "--no-shconf" },
-		(char[]){ "-m" }, (char[]){ EAL_MB }, (char[]){ "--no-pci" },
+		(char[]){ "-m" }, (char[]){ "256" }, (char[]){ "--no-pci" },
 		(char[]){ "--no-telemetry" }, (char[]){ "--log-level=lib.eal:4" },
 		(char[]){ "--log-level=mqt.*:1" }, prefix, NULL };
 	int rc;

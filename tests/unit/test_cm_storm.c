@@ -5,8 +5,9 @@
  * for is counted in turns and in slices, not by a clock.
  */
 
-#define EAL_MB "768"
 #include "cm_rig.h"
+
+#include <rte_common.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
