@@ -121,27 +121,15 @@ run(const struct gen_options *o)
 	return ret;
 }
 
-/* Index of the "--" that ends EAL's options; 0: there is none. */
-static int
-find_own_options(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--") == 0)
-			return i;
-	return 0;
-}
-
 int
 main(int argc, char **argv)
 {
 	struct eal_args args = { 0 };
 	struct gen_options options;
-	char *own_name = argv[0];
 	char err[256];
 	int own, ret;
 
-	own = find_own_options(argc, argv);
-	argv[own] = own_name;
+	own = eal_args_split(argc, argv);
 	ret = gen_options_parse(argc - own, argv + own, &options, err, sizeof(err));
 	if (ret > 0) {
 		fputs(gen_usage, stdout);

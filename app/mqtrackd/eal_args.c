@@ -38,6 +38,18 @@ static const char *const log_options[] = { "--log-level", NULL };
 /* What EAL says at each start though nothing is wrong. */
 static const char *const quiet[] = { "lib.eal:notice", "lib.telemetry:error" };
 
+int
+eal_args_split(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			argv[i] = argv[0];
+			return i;
+		}
+	}
+	return 0;
+}
+
 /* Whether the user gave one of these options. */
 static bool
 has_option(int argc, char *const *argv, const char *const *options)

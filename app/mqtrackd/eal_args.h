@@ -22,6 +22,13 @@ struct eal_args {
 };
 
 /**
+ * Where the program's own options begin: behind the "--" that ends EAL's, at once where there is none.
+ * The "--" becomes the program's name, so that what is returned begins a command line of its own.
+ * @return how many arguments come before, the program's name with them; 0: there is no "--".
+ */
+int eal_args_split(int argc, char **argv);
+
+/**
  * Completes the user's EAL arguments:
  * - no memory option: no huge pages and enough memory for @p cfg; with a PCI device EAL's own
  *   default, for these need huge pages;
