@@ -1,406 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The configuration file: YAML -> text by key (libcyaml and the schema below) -> struct mqt_config.
+ * The configuration file: YAML -> text by key (config_text.c) -> struct mqt_config.
  *
- * libcyaml knows which keys there are and whether each is a value, a mapping or a list. Values
- * stay text until here, where they are converted and checked, so that every complaint has the same
- * form, "<file>:<line>: <key>: <what>", and a value is never half read ("5x" is no number).
  * Life-cycle: everything but the result lives within config_load().
  * Synchronisation: none, one thread at start.
  */
 #include "config.h"
 
+#include "config_text.h"
+#include "config_value.h"
 #include "lines.h"
 #include "mqtrack/chan_id.h"
 #include "mqtrack/info.h"
 
 #include <assert.h>
-#include <ctype.h>
-#include <cyaml/cyaml.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FILE_MAX (1u << 20)
-
-/* --- schema ------------------------------------------------------------------------------- */
-
-/* X(key, least, greatest) */
-#define LIMITS(X)                                                                                  \
-	X(max_clients, 1, MQT_CHAN_SLOT_MAX)                                                       \
-	X(max_connections, 0, MQT_CHAN_SLOT_MAX)                                                   \
-	X(max_embryos, 1, 1u << 24)                                                                \
-	X(max_handshakes, 1, 1u << 24)                                                             \
-	X(connect_max_bytes, 64, 1u << 20)                                                         \
-	X(parked_per_flow, 1, 1024)                                                                \
-	X(parked_per_worker, 0, 1u << 24)                                                          \
-	X(reorder_per_flow, 0, 1024)                                                               \
-	X(fragments, 0, 65536)                                                                     \
-	X(stepdown_local_ms, 1, 60000)                                                             \
-	X(kick_boundary_ms, 0, 59999)                                                              \
-	X(opening_ms, 100, 600000)                                                                 \
-	X(contest_ms, 0, 5000)                                                                     \
-	X(stall_ms, 10, 600000)                                                                    \
-	X(handshake_ms, 100, 3600000)                                                              \
-	X(embryo_ms, 100, 600000)                                                                  \
-	X(idle_sec, 1, 31536000)                                                                   \
-	X(keepalive_grace_ms, 0, 3600000)                                                          \
-	X(slot_quiet_ms, 0, 600000)                                                                \
-	X(down_batch, 1, 10000000)                                                                 \
-	X(down_slice, 1, 10000000)                                                                 \
-	X(events, 16, 1u << 24)                                                                    \
-	X(max_retained, 0, MQT_CHAN_SLOT_MAX)                                                      \
-	X(session_filters, 0, 65535)                                                               \
-	X(session_inflight, 0, 65535)                                                              \
-	X(session_bytes, 64, 1u << 20)                                                             \
-	X(session_packet_bytes, 64, 1u << 20)
-
-/* X(key, member, least, greatest) */
-#define FLAP(X)                                                                                    \
-	X(takeovers, takeovers, 0, 1000000)                                                        \
-	X(within, within_sec, 1, 86400)                                                            \
-	X(hold, hold_sec, 0, 86400)
-
-#define CONTROL_LIMITS(X)                                                                          \
-	X(max_clients, 1, 1024)                                                                    \
-	X(max_request, 1024, 16u << 20)                                                            \
-	X(max_backlog, 4096, 1u << 30)
-
-/* Of a listener. */
-#define SOURCE_LIMITS(X)                                                                           \
-	X(connections_per_address, 0, 1000000)                                                     \
-	X(connects_per_second, 0, 1000000)
-
-#define TEXT_MEMBER(key, least, greatest) char *key;
-
-/* The file as it was written: NULL where a key is absent. */
-struct text_node {
-	char *id, *name;
-};
-
-struct text_pair {
-	char *outside, *inside;
-};
-
-struct text_source_limits {
-	SOURCE_LIMITS(TEXT_MEMBER)
-};
-
-struct text_listener {
-	char *name, *port, *address, *domain, *on_failure, *midstream;
-	char *policy, *will, *bind_username, *session_expiry_v3;
-	struct text_source_limits *limits;
-	char *transport, *proxy;
-};
-
-struct text_broker {
-	char *name, *address, *port;
-};
-
-struct text_limits {
-	LIMITS(TEXT_MEMBER)
-};
-
-struct text_flap {
-	char *takeovers, *within, *hold;
-};
-
-struct text_control {
-	char *socket;
-	CONTROL_LIMITS(TEXT_MEMBER)
-};
-
-struct text {
-	struct text_node *node;
-	struct text_pair *ports;
-	struct text_listener *listeners;
-	struct text_broker *brokers;
-	char *poll, *mbufs;
-	struct text_limits *limits;
-	struct text_flap *flap;
-	struct text_control *control;
-	unsigned n_ports, n_listeners, n_brokers;
-};
-
-#define OPTIONAL (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
-#define VALUE(type, key)                                                                           \
-	CYAML_FIELD_STRING_PTR(#key, OPTIONAL, struct type, key, 0, CYAML_UNLIMITED)
-#define MAPPING(type, key, fields) CYAML_FIELD_MAPPING_PTR(#key, OPTIONAL, struct type, key, fields)
-#define LIST(type, key, item)                                                                      \
-	CYAML_FIELD_SEQUENCE_COUNT(                                                                \
-			#key, OPTIONAL, struct type, key, n_##key, item, 0, CYAML_UNLIMITED)
-#define LIMIT_VALUE(key, least, greatest)   VALUE(text_limits, key),
-#define CONTROL_VALUE(key, least, greatest) VALUE(text_control, key),
-
-static const cyaml_schema_field_t node_fields[] = {
-	VALUE(text_node, id),
-	VALUE(text_node, name),
-	CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t pair_fields[] = {
-	VALUE(text_pair, outside),
-	VALUE(text_pair, inside),
-	CYAML_FIELD_END,
-};
-
-#define SOURCE_VALUE(key, least, greatest) VALUE(text_source_limits, key),
-
-static const cyaml_schema_field_t source_fields[] = {
-	SOURCE_LIMITS(SOURCE_VALUE) CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t listener_fields[] = {
-	VALUE(text_listener, name),
-	VALUE(text_listener, port),
-	VALUE(text_listener, address),
-	VALUE(text_listener, domain),
-	VALUE(text_listener, on_failure),
-	VALUE(text_listener, midstream),
-	VALUE(text_listener, transport),
-	VALUE(text_listener, proxy),
-	VALUE(text_listener, policy),
-	VALUE(text_listener, will),
-	VALUE(text_listener, bind_username),
-	VALUE(text_listener, session_expiry_v3),
-	MAPPING(text_listener, limits, source_fields),
-	CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t broker_fields[] = {
-	VALUE(text_broker, name),
-	VALUE(text_broker, address),
-	VALUE(text_broker, port),
-	CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t limit_fields[] = {
-	LIMITS(LIMIT_VALUE) CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t flap_fields[] = {
-	VALUE(text_flap, takeovers),
-	VALUE(text_flap, within),
-	VALUE(text_flap, hold),
-	CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t control_fields[] = {
-	VALUE(text_control, socket),
-	CONTROL_LIMITS(CONTROL_VALUE) CYAML_FIELD_END,
-};
-
-static const cyaml_schema_value_t pair_schema = {
-	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct text_pair, pair_fields),
-};
-
-static const cyaml_schema_value_t listener_schema = {
-	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct text_listener, listener_fields),
-};
-
-static const cyaml_schema_value_t broker_schema = {
-	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct text_broker, broker_fields),
-};
-
-static const cyaml_schema_field_t top_fields[] = {
-	MAPPING(text, node, node_fields),
-	LIST(text, ports, &pair_schema),
-	LIST(text, listeners, &listener_schema),
-	LIST(text, brokers, &broker_schema),
-	VALUE(text, poll),
-	VALUE(text, mbufs),
-	MAPPING(text, limits, limit_fields),
-	MAPPING(text, flap, flap_fields),
-	MAPPING(text, control, control_fields),
-	CYAML_FIELD_END,
-};
-
-static const cyaml_schema_value_t top_schema = {
-	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct text, top_fields),
-};
-
-/* --- complaints ---------------------------------------------------------------------------- */
-
-struct load {
-	const char *file;
-	struct lines lines;
-	struct text *text;
-	struct mqt_config *cfg;
-	char *err;
-	size_t err_size;
-	/* libcyaml's complaint, as its log tells it: what, then the way from the place upwards */
-	char complaint[192];
-	char place[LINES_PATH_MAX];
-};
-
-/* Complains about a key. Returns -EINVAL. */
-__attribute__((format(printf, 3, 4))) static int
-fail(struct load *l, const char *path, const char *fmt, ...)
-{
-	int n = snprintf(l->err, l->err_size, "%s:%u: %s%s", l->file, lines_of(&l->lines, path),
-			path, path[0] ? ": " : "");
-	va_list ap;
-
-	if (n >= 0 && (size_t)n < l->err_size) {
-		va_start(ap, fmt);
-		vsnprintf(l->err + n, l->err_size - (size_t)n, fmt, ap);
-		va_end(ap);
-	}
-	return -EINVAL;
-}
-
-/* Puts a key or an index before the place. */
-static void
-prepend_place(struct load *l, const char *part)
-{
-	char whole[LINES_PATH_MAX];
-	const char *dot = l->place[0] && l->place[0] != '[' ? "." : "";
-
-	if (snprintf(whole, sizeof(whole), "%s%s%s", part, dot, l->place) < (int)sizeof(whole))
-		memcpy(l->place, whole, sizeof(whole));
-}
-
-__attribute__((format(printf, 3, 0))) static void
-on_cyaml_log(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
-{
-	char msg[192], key[64], part[LINES_PATH_MAX];
-	struct load *l = ctx;
-	unsigned entry;
-
-	vsnprintf(msg, sizeof(msg), fmt, args);
-	msg[strcspn(msg, "\n")] = '\0';
-	if (sscanf(msg, "  in mapping field '%63[^']'", key) == 1) {
-		prepend_place(l, key);
-	} else if (sscanf(msg, "  in sequence entry '%u'", &entry) == 1) {
-		snprintf(part, sizeof(part), "[%u]", entry - 1); /* it counts from 1 */
-		prepend_place(l, part);
-	} else if (!l->complaint[0]) {
-		bool prefixed = strncmp(msg, "Load: ", 6) == 0;
-
-		snprintf(l->complaint, sizeof(l->complaint), "%s", msg + (prefixed ? 6 : 0));
-	}
-}
-
-static int
-fail_by_cyaml(struct load *l, cyaml_err_t cerr)
-{
-	static const struct {
-		const char *complaint, *ours;
-	} words[] = {
-		{ "Expecting MAPPING", "must be a mapping (key: value)" },
-		{ "Expecting SEQUENCE", "must be a list (- item)" },
-		{ "Expecting STRING", "must be a single value" },
-	};
-	char path[2 * LINES_PATH_MAX], key[64];
-
-	if (sscanf(l->complaint, "Unexpected key: %63[^\n]", key) == 1) {
-		snprintf(path, sizeof(path), "%s%s%s", l->place, l->place[0] ? "." : "", key);
-		return fail(l, path, "unknown key");
-	}
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strncmp(l->complaint, words[i].complaint, strlen(words[i].complaint)) == 0)
-			return fail(l, l->place, "%s", words[i].ours);
-	return fail(l, l->place, "%s", l->complaint[0] ? l->complaint : cyaml_strerror(cerr));
-}
-
-/* --- values -------------------------------------------------------------------------------- */
-
-/* A number, if the key is there. @param value left alone if not. */
-static int
-get_number(struct load *l, const char *path, const char *text, uint32_t least, uint32_t greatest,
-		uint32_t *value)
-{
-	unsigned long long n;
-
-	if (!text)
-		return 0;
-	if (!text[0] || strlen(text) > 10 || text[strspn(text, "0123456789")] != '\0' ||
-			(n = strtoull(text, NULL, 10)) < least || n > greatest)
-		return fail(l, path, "'%.32s' is not a number from %u to %u", text, least,
-				greatest);
-	*value = (uint32_t)n;
-	return 0;
-}
-
-/* Printable text, if the key is there. */
-static int
-get_text(struct load *l, const char *path, const char *text, char *value, size_t size)
-{
-	if (!text)
-		return 0;
-	if (!text[0])
-		return fail(l, path, "is empty");
-	if (strlen(text) >= size)
-		return fail(l, path, "is longer than %zu bytes", size - 1);
-	for (const char *p = text; *p; p++)
-		if (!isprint((unsigned char)*p))
-			return fail(l, path, "has characters that are not printable ASCII");
-	memcpy(value, text, strlen(text) + 1);
-	return 0;
-}
-
-/* Which of the words it is, if the key is there; @p n of them. */
-static int
-get_choice(struct load *l, const char *path, const char *text, const char *const *words, unsigned n,
-		uint8_t *value)
-{
-	if (!text)
-		return 0;
-	for (uint8_t i = 0; i < n; i++) {
-		if (strcmp(text, words[i]) == 0) {
-			*value = i;
-			return 0;
-		}
-	}
-	return n == 2 ? fail(l, path, "'%.32s' is neither '%s' nor '%s'", text, words[0], words[1])
-		      : fail(l, path, "'%.32s' is none of '%s', '%s' and '%s'", text, words[0],
-					words[1], words[2]);
-}
-
-/* One of two words, if the key is there. */
-static int
-get_word(struct load *l, const char *path, const char *text, const char *const words[2],
-		uint8_t *value)
-{
-	return get_choice(l, path, text, words, 2, value);
-}
-
-/* An address without port, if the key is there. */
-static int
-get_address(struct load *l, const char *path, const char *text, struct mqt_endpoint *ep)
-{
-	static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff }; /* RFC 4291 §2.5.5.2 */
-	uint16_t port = ep->port;
-
-	if (!text)
-		return 0;
-	if (mqt_endpoint_parse_ip(text, ep) != 0)
-		return fail(l, path, "'%.64s' is not an IPv4 or IPv6 address", text);
-	if (ep->version == 6 && memcmp(ep->ip, v4_mapped, sizeof(v4_mapped)) == 0)
-		return fail(l, path, "'%.64s' is never on the wire: write the IPv4 address", text);
-	ep->port = port;
-	return 0;
-}
-
-static int
-need(struct load *l, const char *path, const char *key, const char *text)
-{
-	return text ? 0 : fail(l, path, "key '%s' is missing", key);
-}
-
-/* A list of at most so many items. */
-static int
-check_size(struct load *l, const char *key, unsigned n, unsigned most)
-{
-	char path[64];
-
-	if (n <= most)
-		return 0;
-	snprintf(path, sizeof(path), "%s[%u]", key, most);
-	return fail(l, path, "there are at most %u", most);
-}
 
 /* --- sections ------------------------------------------------------------------------------ */
 
@@ -413,9 +32,9 @@ load_node(struct load *l)
 
 	if (!t)
 		return 0;
-	ret = get_number(l, "node.id", t->id, 0, MQT_CHAN_NODE_MAX, &id);
+	ret = value_number(l, "node.id", t->id, 0, MQT_CHAN_NODE_MAX, &id);
 	if (ret == 0)
-		ret = get_text(l, "node.name", t->name, l->cfg->node, sizeof(l->cfg->node));
+		ret = value_text(l, "node.name", t->name, l->cfg->node, sizeof(l->cfg->node));
 	l->cfg->node_id = (uint8_t)id;
 	return ret;
 }
@@ -456,7 +75,8 @@ check_device(struct load *l, const char *path, const char *device, unsigned i, b
 		if (k == i && is_inside)
 			twice = same_device(pair->outside, device);
 		if (twice)
-			return fail(l, path, "device '%s' is in use by another port", device);
+			return config_fail(
+					l, path, "device '%s' is in use by another port", device);
 	}
 	return 0;
 }
@@ -472,9 +92,9 @@ load_device(struct load *l, unsigned i, bool is_inside, const char *text)
 
 	snprintf(item, sizeof(item), "ports[%u]", i);
 	snprintf(path, sizeof(path), "%s.%s", item, key);
-	ret = need(l, item, key, text);
+	ret = value_need(l, item, key, text);
 	if (ret == 0)
-		ret = get_text(l, path, text, device, MQT_NAME_MAX);
+		ret = value_text(l, path, text, device, MQT_NAME_MAX);
 	if (ret == 0)
 		ret = check_device(l, path, device, i, is_inside);
 	return ret;
@@ -487,8 +107,8 @@ load_ports(struct load *l)
 	int ret = 0;
 
 	if (t->n_ports == 0)
-		return fail(l, "ports", "at least one pair of ports is needed");
-	ret = check_size(l, "ports", t->n_ports, MQT_MAX_PAIRS);
+		return config_fail(l, "ports", "at least one pair of ports is needed");
+	ret = value_count(l, "ports", t->n_ports, MQT_MAX_PAIRS);
 	if (ret != 0)
 		return ret;
 	l->cfg->n_pairs = (uint16_t)t->n_ports;
@@ -508,7 +128,7 @@ load_domain(struct load *l, const char *path, const char *text, uint16_t *domain
 	char name[MQT_NAME_MAX] = "default";
 	int ret;
 
-	ret = get_text(l, path, text, name, sizeof(name));
+	ret = value_text(l, path, text, name, sizeof(name));
 	if (ret != 0)
 		return ret;
 	for (*domain = 0; *domain < cfg->n_domains; (*domain)++)
@@ -527,11 +147,12 @@ check_listener(struct load *l, const char *item, const struct mqt_listener *new)
 	for (const struct mqt_listener *old = l->cfg->listeners; old < new; old++) {
 		if (strcmp(old->name, new->name) == 0) {
 			snprintf(path, sizeof(path), "%s.name", item);
-			return fail(l, path, "another listener has the name '%s'", new->name);
+			return config_fail(
+					l, path, "another listener has the name '%s'", new->name);
 		}
 		if (mqt_endpoint_equal(&old->address, &new->address)) {
 			snprintf(path, sizeof(path), "%s.port", item);
-			return fail(l, path, "listener '%s' has the same address and port",
+			return config_fail(l, path, "listener '%s' has the same address and port",
 					old->name);
 		}
 	}
@@ -553,15 +174,15 @@ load_policies(struct load *l, const char *item, const struct text_listener *t,
 	static_assert(MQT_POLICY_NEWEST_WINS == 0 && MQT_WILL_PUBLISH == 0,
 			"words are in this order");
 #define PATH(key) (snprintf(path, sizeof(path), "%s.%s", item, key), path)
-	ret = get_word(l, PATH("policy"), t->policy, policies, &new->policy);
+	ret = value_word(l, PATH("policy"), t->policy, policies, &new->policy);
 	if (ret == 0)
-		ret = get_word(l, PATH("will"), t->will, wills, &new->will);
+		ret = value_word(l, PATH("will"), t->will, wills, &new->will);
 	if (ret == 0)
-		ret = get_word(l, PATH("bind_username"), t->bind_username, answers, &binds);
+		ret = value_word(l, PATH("bind_username"), t->bind_username, answers, &binds);
 	new->bind_username = binds;
 	if (ret == 0)
-		ret = get_number(l, PATH("session_expiry_v3"), t->session_expiry_v3, 0, UINT32_MAX,
-				&new->session_expiry_v3_sec);
+		ret = value_number(l, PATH("session_expiry_v3"), t->session_expiry_v3, 0,
+				UINT32_MAX, &new->session_expiry_v3_sec);
 #undef PATH
 	return ret;
 }
@@ -578,9 +199,9 @@ load_layers(struct load *l, const char *item, const struct text_listener *t,
 
 	static_assert(MQT_TRANSPORT_WS == 1 && MQT_PROXY_REQUIRE == 2, "words are in this order");
 	snprintf(path, sizeof(path), "%s.transport", item);
-	ret = get_word(l, path, t->transport, transports, &new->transport);
+	ret = value_word(l, path, t->transport, transports, &new->transport);
 	snprintf(path, sizeof(path), "%s.proxy", item);
-	return ret == 0 ? get_choice(l, path, t->proxy, modes, 3, &new->proxy) : ret;
+	return ret == 0 ? value_choice(l, path, t->proxy, modes, 3, &new->proxy) : ret;
 }
 
 /* What one source address may have of a listener. */
@@ -596,7 +217,7 @@ load_source_limits(struct load *l, const char *item, const struct text_source_li
 #define LOAD(key, least, greatest)                                                                 \
 	snprintf(path, sizeof(path), "%s.limits." #key, item);                                     \
 	if (ret == 0)                                                                              \
-		ret = get_number(l, path, t->key, least, greatest, &new->key);
+		ret = value_number(l, path, t->key, least, greatest, &new->key);
 	SOURCE_LIMITS(LOAD)
 #undef LOAD
 	return ret;
@@ -623,20 +244,20 @@ load_listener(struct load *l, const char *item, const struct text_listener *t,
 		.bind_username = defaults->bind_username,
 		.session_expiry_v3_sec = defaults->session_expiry_v3_sec,
 	};
-	ret = need(l, item, "name", t->name);
+	ret = value_need(l, item, "name", t->name);
 	if (ret == 0)
-		ret = get_text(l, PATH("name"), t->name, new->name, sizeof(new->name));
+		ret = value_text(l, PATH("name"), t->name, new->name, sizeof(new->name));
 	if (ret == 0)
-		ret = get_number(l, PATH("port"), t->port, 1, UINT16_MAX, &port);
+		ret = value_number(l, PATH("port"), t->port, 1, UINT16_MAX, &port);
 	new->address.port = (uint16_t)port;
 	if (ret == 0)
-		ret = get_address(l, PATH("address"), t->address, &new->address);
+		ret = value_address(l, PATH("address"), t->address, &new->address);
 	if (ret == 0)
 		ret = load_domain(l, PATH("domain"), t->domain, &new->domain);
 	if (ret == 0)
-		ret = get_word(l, PATH("on_failure"), t->on_failure, outcomes, &new->on_failure);
+		ret = value_word(l, PATH("on_failure"), t->on_failure, outcomes, &new->on_failure);
 	if (!ret)
-		ret = get_word(l, PATH("midstream"), t->midstream, midstreams, &new->midstream);
+		ret = value_word(l, PATH("midstream"), t->midstream, midstreams, &new->midstream);
 #undef PATH
 	if (ret == 0)
 		ret = load_layers(l, item, t, new);
@@ -657,8 +278,8 @@ load_listeners(struct load *l)
 	if (!lines_has(&l->lines, "listeners"))
 		return 0;
 	if (t->n_listeners == 0)
-		return fail(l, "listeners", "the list is empty");
-	ret = check_size(l, "listeners", t->n_listeners, MQT_MAX_LISTENERS);
+		return config_fail(l, "listeners", "the list is empty");
+	ret = value_count(l, "listeners", t->n_listeners, MQT_MAX_LISTENERS);
 	if (ret != 0)
 		return ret;
 	cfg->n_domains = 0;
@@ -682,20 +303,20 @@ load_broker(struct load *l, const char *item, const struct text_broker *t,
 
 #define PATH(key) (snprintf(path, sizeof(path), "%s.%s", item, key), path)
 	*new = (struct mqt_broker_name){ 0 };
-	ret = need(l, item, "name", t->name);
+	ret = value_need(l, item, "name", t->name);
 	if (ret == 0)
-		ret = get_text(l, PATH("name"), t->name, new->name, sizeof(new->name));
+		ret = value_text(l, PATH("name"), t->name, new->name, sizeof(new->name));
 	if (ret == 0)
-		ret = need(l, item, "address", t->address);
+		ret = value_need(l, item, "address", t->address);
 	if (ret == 0)
-		ret = get_number(l, PATH("port"), t->port, 1, UINT16_MAX, &port);
+		ret = value_number(l, PATH("port"), t->port, 1, UINT16_MAX, &port);
 	new->address.port = (uint16_t)port;
 	if (ret == 0)
-		ret = get_address(l, PATH("address"), t->address, &new->address);
+		ret = value_address(l, PATH("address"), t->address, &new->address);
 	for (const struct mqt_broker_name *old = l->cfg->brokers; ret == 0 && old < new; old++)
 		if (mqt_endpoint_equal(&old->address, &new->address))
-			ret = fail(l, PATH("address"), "broker '%s' has the same address and port",
-					old->name);
+			ret = config_fail(l, PATH("address"),
+					"broker '%s' has the same address and port", old->name);
 #undef PATH
 	return ret;
 }
@@ -707,7 +328,7 @@ load_brokers(struct load *l)
 	char item[32];
 	int ret;
 
-	ret = check_size(l, "brokers", t->n_brokers, MQT_MAX_BROKERS);
+	ret = value_count(l, "brokers", t->n_brokers, MQT_MAX_BROKERS);
 	if (ret != 0)
 		return ret;
 	l->cfg->n_brokers = (uint16_t)t->n_brokers;
@@ -729,17 +350,18 @@ load_limits(struct load *l)
 		return 0;
 #define LOAD(key, least, greatest)                                                                 \
 	if (ret == 0)                                                                              \
-		ret = get_number(l, "limits." #key, t->key, least, greatest, &limits->key);
+		ret = value_number(l, "limits." #key, t->key, least, greatest, &limits->key);
 	LIMITS(LOAD)
 #undef LOAD
 	if (ret == 0 && (limits->events & (limits->events - 1)) != 0)
-		ret = fail(l, "limits.events", "%u is not a power of two", limits->events);
+		ret = config_fail(l, "limits.events", "%u is not a power of two", limits->events);
 	if (ret == 0 && limits->opening_ms <= limits->stepdown_local_ms)
-		ret = fail(l, t->opening_ms ? "limits.opening_ms" : "limits.stepdown_local_ms",
+		ret = config_fail(l,
+				t->opening_ms ? "limits.opening_ms" : "limits.stepdown_local_ms",
 				"opening_ms (%u) must be longer than stepdown_local_ms (%u)",
 				limits->opening_ms, limits->stepdown_local_ms);
 	if (ret == 0 && limits->kick_boundary_ms >= limits->stepdown_local_ms)
-		ret = fail(l,
+		ret = config_fail(l,
 				t->kick_boundary_ms ? "limits.kick_boundary_ms"
 						    : "limits.stepdown_local_ms",
 				"kick_boundary_ms (%u) must be shorter than stepdown_local_ms (%u)",
@@ -758,7 +380,7 @@ load_flap(struct load *l)
 		return 0;
 #define LOAD(key, member, least, greatest)                                                         \
 	if (ret == 0)                                                                              \
-		ret = get_number(l, "flap." #key, t->key, least, greatest, &flap->member);
+		ret = value_number(l, "flap." #key, t->key, least, greatest, &flap->member);
 	FLAP(LOAD)
 #undef LOAD
 	return ret;
@@ -773,10 +395,10 @@ load_control(struct load *l)
 
 	if (!t)
 		return 0;
-	ret = get_text(l, "control.socket", t->socket, control->socket, sizeof(control->socket));
+	ret = value_text(l, "control.socket", t->socket, control->socket, sizeof(control->socket));
 #define LOAD(key, least, greatest)                                                                 \
 	if (ret == 0)                                                                              \
-		ret = get_number(l, "control." #key, t->key, least, greatest, &control->key);
+		ret = value_number(l, "control." #key, t->key, least, greatest, &control->key);
 	CONTROL_LIMITS(LOAD)
 #undef LOAD
 	return ret;
@@ -797,7 +419,7 @@ load_sections(struct load *l)
 	if (ret == 0)
 		ret = load_brokers(l);
 	if (ret == 0)
-		ret = get_word(l, "poll", l->text->poll, modes, &l->cfg->poll);
+		ret = value_word(l, "poll", l->text->poll, modes, &l->cfg->poll);
 	if (ret == 0)
 		ret = load_limits(l);
 	if (ret == 0)
@@ -805,7 +427,7 @@ load_sections(struct load *l)
 	if (ret == 0)
 		ret = load_control(l);
 	if (ret == 0)
-		ret = get_number(l, "mbufs", l->text->mbufs, 1024, 1u << 24, &l->cfg->n_mbufs);
+		ret = value_number(l, "mbufs", l->text->mbufs, 1024, 1u << 24, &l->cfg->n_mbufs);
 	return ret;
 }
 
@@ -814,14 +436,7 @@ load_sections(struct load *l)
 static int
 load_text(struct load *l, const char *text, size_t len)
 {
-	const cyaml_config_t config = {
-		.log_fn = on_cyaml_log,
-		.log_ctx = l,
-		.log_level = CYAML_LOG_ERROR,
-		.mem_fn = cyaml_mem,
-		.flags = CYAML_CFG_NO_ALIAS,
-	};
-	cyaml_err_t cerr;
+	struct text_error wrong;
 	int ret;
 
 	ret = lines_read(&l->lines, text, len);
@@ -830,14 +445,13 @@ load_text(struct load *l, const char *text, size_t len)
 				l->lines.err_path, l->lines.err_path[0] ? ": " : "", l->lines.err);
 		return ret;
 	}
-	cerr = cyaml_load_data((const uint8_t *)text, len, &config, &top_schema,
-			(cyaml_data_t **)&l->text, NULL);
-	if (cerr != CYAML_OK)
-		return fail_by_cyaml(l, cerr);
+	ret = text_load(text, len, &l->text, &wrong);
+	if (ret != 0)
+		return config_fail(l, wrong.path, "%s", wrong.what);
 	if (!l->text)
-		return fail(l, "", "is empty: at least a pair of ports is needed");
+		return config_fail(l, "", "is empty: at least a pair of ports is needed");
 	ret = load_sections(l);
-	cyaml_free(&config, &top_schema, l->text, 0);
+	text_free(l->text);
 	return ret;
 }
 
