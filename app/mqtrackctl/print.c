@@ -32,7 +32,13 @@ value_text(const json_t *value)
 		return text_visible(json_string_value(value), json_string_length(value));
 	if (json_is_boolean(value))
 		return strdup(json_is_true(value) ? "yes" : "no");
-	dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(4));
+	if (json_is_real(value)) {
+		char number[64];
+
+		snprintf(number, sizeof(number), "%.4f", json_real_value(value));
+		return strdup(number);
+	}
+	dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 	text = dumped ? text_visible(dumped, strlen(dumped)) : NULL;
 	free(dumped);
 	return text;

@@ -30,7 +30,7 @@
  */
 
 enum mqt_chan_state {
-	MQT_CHAN_FREE = 0,     /* not registered any more: a reader that stands on it goes on */
+	MQT_CHAN_FREE = 0,     /* not registered, or not any more: a reader that meets it goes on */
 	MQT_CHAN_CONNECTED,    /* in all three maps */
 	MQT_CHAN_ORPHANED,     /* its worker is stalled: not live, may come back (rule R8) */
 	MQT_CHAN_DISCONNECTED, /* left the live map, waits to be unregistered */
@@ -211,7 +211,7 @@ void mqt_rcu_read_unlock(void) MQT_RELEASE_SHARED(mqt_rcu_read);
 
 /**
  * Oldest channel of a client; mqt_chan_next() leads to the newest. The caller compares the client
- * id in full. A row whose state is MQT_CHAN_FREE was removed a moment ago: skip it.
+ * id in full. A row whose state is MQT_CHAN_FREE was removed a moment ago, or is not complete yet: skip it.
  */
 const struct mqt_chan *mqt_maps_lookup(const struct mqt_maps *maps, const struct mqt_digest *digest)
 		MQT_REQUIRES_SHARED(mqt_rcu_read);
@@ -251,12 +251,12 @@ struct mqt_maps_sizes {
 	uint32_t live;
 	uint32_t retired;  /* removed, not yet reclaimed */
 	uint32_t capacity; /* max_channels */
-	uint32_t free;     /* rows that insert can take now, the slack for retired ones included */
+	uint32_t free;     /* rows, those beyond `capacity` included: the slack for retired ones */
 };
 
 void mqt_maps_sizes(const struct mqt_maps *maps, struct mqt_maps_sizes *out);
 
-/** Bytes of the rows used so far and of all buckets; infos not counted. R: any thread. */
+/** Bytes of the rows used so far and of all buckets; neither infos nor ends. R: any thread. */
 uint64_t mqt_maps_bytes(const struct mqt_maps *maps);
 
 #endif

@@ -12,7 +12,8 @@
  *   conn.c      one client: bytes to lines, backlog, end
  *   rpc.c       the JSON-RPC envelope: requests, batches, answers, dispatch
  *   params.c    reading and checking params
- *   ports.c     the links of the ports, looked at each second
+ *   ports.c     the links of the ports
+ *   room.c      the room for clients
  *   record.c    records as JSON
  *   clients.c   clients.*, channels.lookup
  *   command.c   commands to the channel manager and their way home: kick and discard
@@ -64,7 +65,7 @@ enum ctl_error {
 #define CTL_ACCEPT_TURN  16
 #define CTL_READ_BYTES   16384 /* read from one connection a turn */
 #define CTL_POLL_MS      20    /* how often the ring of events is looked at for subscribers */
-#define CTL_PORTS_MS     1000  /* how often the ports' links are looked at */
+#define CTL_WATCH_MS     1000  /* how often the ports' links and the room are looked at */
 #define CTL_LINGER_NS    (2 * MQT_NS_PER_SEC) /* for the last words of a connection to be read */
 
 /** Bytes that grow; [head, len) are valid. */
@@ -167,8 +168,9 @@ struct mqt_ctl {
 	LIST_HEAD(, ctl_call) calls;
 	unsigned n_conns;
 	bool listen_paused; /* no file descriptor was left */
-	uint64_t ports_due_ns;
+	uint64_t watch_due_ns;
 	enum mqt_port_link links[2 * MQT_MAX_PAIRS]; /* as last seen and said */
+	bool room_scarce;                            /* as last said */
 };
 
 /* --- listen.c */
@@ -295,10 +297,17 @@ bool ctl_clients_target_in(struct ctl_call *call, const json_t *params, struct c
 
 /** Ports to look at: 2 * n_pairs, or 0 without port ids. */
 unsigned ctl_ports_count(const struct mqt_ctl *ctl);
-/** Looks at the links where it is time to, and logs what has changed. */
-void ctl_ports_poll(struct mqt_ctl *ctl);
+/** Looks at the links, and logs what has changed. */
+void ctl_ports_look(struct mqt_ctl *ctl);
 /** Looks at them now. @return a list of all. */
 json_t *ctl_ports_json(struct mqt_ctl *ctl);
+
+/* --- room.c */
+
+/** Share of limits.max_clients that is connected. */
+double ctl_room_fill(const struct mqt_ctl *ctl);
+/** Looks at it, and logs where it comes near to its end, or is far from it again. */
+void ctl_room_look(struct mqt_ctl *ctl);
 
 /* --- record.c */
 

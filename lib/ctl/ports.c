@@ -54,8 +54,8 @@ ctl_ports_count(const struct mqt_ctl *ctl)
 	return ctl->p.port_ids ? 2u * ctl->p.config->n_pairs : 0;
 }
 
-static void
-look(struct mqt_ctl *ctl)
+void
+ctl_ports_look(struct mqt_ctl *ctl)
 {
 	for (unsigned port = 0; port < ctl_ports_count(ctl); port++) {
 		enum mqt_port_link link = mqt_port_link(ctl->p.port_ids[port]);
@@ -68,26 +68,12 @@ look(struct mqt_ctl *ctl)
 	}
 }
 
-void
-ctl_ports_poll(struct mqt_ctl *ctl)
-{
-	uint64_t now;
-
-	if (ctl_ports_count(ctl) == 0)
-		return;
-	now = mqt_clock_mono(ctl->p.clock);
-	if (now < ctl->ports_due_ns)
-		return;
-	ctl->ports_due_ns = now + CTL_PORTS_MS * MQT_NS_PER_MS;
-	look(ctl);
-}
-
 json_t *
 ctl_ports_json(struct mqt_ctl *ctl)
 {
 	json_t *list = json_array();
 
-	look(ctl);
+	ctl_ports_look(ctl);
 	for (unsigned port = 0; port < ctl_ports_count(ctl); port++)
 		json_array_append_new(list,
 				json_pack("{s:s, s:i, s:s, s:s, s:s}", "device", device(ctl, port),

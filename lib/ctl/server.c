@@ -39,7 +39,7 @@ static int
 wait_ms(const struct mqt_ctl *ctl, bool more)
 {
 	const struct ctl_conn *conn;
-	int ms = ctl->listen_paused ? CTL_POLL_MS : ctl_ports_count(ctl) ? CTL_PORTS_MS : -1;
+	int ms = ctl->listen_paused ? CTL_POLL_MS : ctl_ports_count(ctl) ? CTL_WATCH_MS : -1;
 
 	if (more)
 		return 0;
@@ -50,6 +50,22 @@ wait_ms(const struct mqt_ctl *ctl, bool more)
 			ms = CTL_POLL_MS;
 	}
 	return ms;
+}
+
+/* What nobody else would notice. */
+static void
+watch_turn(struct mqt_ctl *ctl)
+{
+	uint64_t now;
+
+	if (ctl_ports_count(ctl) == 0)
+		return;
+	now = mqt_clock_mono(ctl->p.clock);
+	if (now < ctl->watch_due_ns)
+		return;
+	ctl->watch_due_ns = now + CTL_WATCH_MS * MQT_NS_PER_MS;
+	ctl_ports_look(ctl);
+	ctl_room_look(ctl);
 }
 
 static void
@@ -148,7 +164,7 @@ server_run(void *arg)
 			else if (read(ctl->sink->eventfd, &wakeups, sizeof(wakeups)) < 0)
 				RTE_LOG(DEBUG, CTL, "eventfd: %s\n", strerror(errno));
 		}
-		ctl_ports_poll(ctl);
+		watch_turn(ctl);
 		more = serve_turn(ctl);
 	}
 	mqt_rcu_unregister();
@@ -190,7 +206,7 @@ mqt_ctl_start(const struct mqt_ctl_params *params)
 	ctl->started_ns = mqt_clock_mono(params->clock);
 	ctl->started_wall_ns = mqt_clock_wall(params->clock);
 	/* a link may take a moment to come up */
-	ctl->ports_due_ns = ctl->started_ns + CTL_PORTS_MS * MQT_NS_PER_MS;
+	ctl->watch_due_ns = ctl->started_ns + CTL_WATCH_MS * MQT_NS_PER_MS;
 	TAILQ_INIT(&ctl->conns);
 	LIST_INIT(&ctl->calls);
 	ctl->sink = ctl_sink_create();

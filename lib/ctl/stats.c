@@ -77,17 +77,15 @@ workers_sum_json(const struct mqt_ctl *ctl)
 }
 
 static json_t *
-maps_json(const struct mqt_cm *cm)
+maps_json(const struct mqt_ctl *ctl)
 {
 	struct mqt_maps_sizes sizes;
 
-	mqt_maps_sizes(mqt_cm_maps(cm), &sizes);
+	mqt_maps_sizes(mqt_cm_maps(ctl->p.cm), &sizes);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "channels", (json_int_t)sizes.channels,
 			"clients", (json_int_t)sizes.clients, "live", (json_int_t)sizes.live,
 			"retired", (json_int_t)sizes.retired, "capacity",
-			(json_int_t)sizes.capacity, "fill",
-			sizes.capacity ? (double)(sizes.channels + sizes.retired) / sizes.capacity
-				       : 0.0);
+			(json_int_t)sizes.capacity, "fill", ctl_room_fill(ctl));
 }
 
 void
@@ -98,10 +96,11 @@ ctl_stats_get(struct ctl_call *call, const json_t *params)
 
 	if (!ctl_params_check(call, params, allowed))
 		return;
+	ctl_room_look(call->ctl);
 	ctl_call_result(call,
 			json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "gauges", gauges_json(cm),
 					"control", control_json(cm), "workers",
-					workers_sum_json(call->ctl), "maps", maps_json(cm),
+					workers_sum_json(call->ctl), "maps", maps_json(call->ctl),
 					"retained", (json_int_t)mqt_cm_retained_count(cm),
 					"duplicates",
 					(json_int_t)mqt_counter_get(

@@ -15,12 +15,6 @@
 
 /* --- loading ahead ------------------------------------------------------------------------------ */
 
-static inline const struct mqt_chan *
-first_of(const struct mqt_maps *maps, const _Atomic uint32_t *bucket)
-{
-	return row_behind(maps, bucket);
-}
-
 void
 mqt_maps_prefetch_chan(const struct mqt_maps *maps, mqt_chan_id id, enum mqt_maps_step step)
 {
@@ -31,7 +25,7 @@ mqt_maps_prefetch_chan(const struct mqt_maps *maps, mqt_chan_id id, enum mqt_map
 		rte_prefetch0((const void *)(uintptr_t)bucket);
 		return;
 	}
-	row = first_of(maps, bucket);
+	row = row_behind(maps, bucket);
 	if (!row)
 		return;
 	if (step == MQT_MAPS_ROW) {
@@ -53,7 +47,7 @@ mqt_maps_prefetch_client(const struct mqt_maps *maps, const struct mqt_digest *d
 		rte_prefetch0((const void *)(uintptr_t)bucket);
 		return;
 	}
-	row = first_of(maps, bucket);
+	row = row_behind(maps, bucket);
 	if (row)
 		rte_prefetch0(step == MQT_MAPS_ROW ? (const void *)row : mqt_chan_info(row));
 }

@@ -48,7 +48,7 @@ test_stats_tell_gauges_counters_and_maps(void)
 	CHECK_EQ(int_of(maps, "live"), 1);
 	CHECK_EQ(int_of(maps, "retired"), 0);
 	CHECK_EQ(int_of(maps, "capacity"), t.config.limits.max_clients);
-	CHECK(json_real_value(json_object_get(maps, "fill")) > 0);
+	CHECK(json_real_value(json_object_get(maps, "fill")) == 1.0 / t.config.limits.max_clients);
 	CHECK_EQ(int_of(result, "duplicates"), 0);
 	json_decref(result);
 	result = peer_result(&p, "workers.list", NULL);
