@@ -59,6 +59,14 @@ uint64_t bench_now_ns(void);
 /** How often the kernel has taken the CPU away from this thread. */
 long bench_interruptions(void);
 
+/** "Name:  123 kB" of a file of /proc, bytes. @return 0 where it is not there. */
+uint64_t bench_proc_bytes(const char *path, const char *name);
+
+/**
+ * Says what is not measured on this machine, and what it takes; scripts/bench repeats it. printf().
+ */
+__attribute__((format(printf, 1, 2))) void bench_skip(const char *format, ...);
+
 /** "maps.lookup" and 1000000 make "maps.lookup.1M". @return buf. */
 char *bench_name(char *buf, size_t cap, const char *what, uint64_t size);
 

@@ -2,6 +2,7 @@
 #include "mqtrack/maps.h"
 
 #include "bench.h"
+#include "maps_bare.h"
 #include "maps_keys.h"
 
 #include <stdlib.h>
@@ -12,46 +13,57 @@
 #include <rte_memory.h>
 
 /*
- * The three maps. Each run fills the maps and a bare rte_hash (no flags: one thread's own table)
- * with the same keys, looks all of them up in another order, and empties them. A round before the
- * first run is not counted: it touches the memory. One insertion makes a channel in all maps, one
- * removal takes it out and waits for a grace period like the tracker does; the baseline writes one
- * table.
+ * The three maps. Each run fills the maps and the bare tables of maps_bare.c with the same keys, looks
+ * all of them up in another order, and empties them; so often that a figure is of OPS_A_RUN operations
+ * at least. A run before the first is not counted: it touches the memory. One insertion makes a
+ * channel in all maps, one removal takes it out and waits for a grace period like the tracker does;
+ * a bare table is only one.
  *
- * A look-up begins with a client id: both sides make its digest, look that up, and read the record
- * that comes of it (our row's info, the table's data). maps_threads.c measures readers beside others.
+ * A look-up begins with a client id: all sides make its digest, look that up, and read the record
+ * that comes of it (our row's info, the table's data). Look-ups one by one are in a loop and do not
+ * depend on each other, so the CPU has some of them under way at once; who looks up a single client has
+ * the whole latency. maps_threads.c measures readers beside others.
  */
 
 #define DEFAULT_SIZE 1000000u
-#define SMALL_SIZE   10000u /* measured too where no size is asked for */
-#define BULK         KEYS_BULK
-#define GRACE_EVERY  4096 /* removals */
-
-enum what {
-	INSERT,
-	LOOKUP,
-	LOOKUP_BULK,
-	INFO,
-	WALK,
-	REMOVE,
-	N_WHAT,
-};
+#define SMALL_SIZE   10000u   /* measured too where no size is asked for, */
+#define LARGE_SIZE   8000000u /* and this one where there is memory for it: a minute a run */
+#define LARGE_RUNS   2u
+#define OPS_A_RUN    1000000u
+#define LARGE_MIB    7000u /* for keys, infos, maps, both bare tables */
 
 static const struct {
 	const char *name;
 	const char *unit;
-	const char *baseline;
-} whats[N_WHAT] = {
-	[INSERT] = { "maps.insert", "inserts/s", "rte_hash, 1 table, 16-byte key" },
-	[LOOKUP] = { "maps.lookup", "lookups/s", "digest, rte_hash, record" },
-	[LOOKUP_BULK] = { "maps.lookup_bulk", "lookups/s", "digest, rte_hash in bulk, record" },
-	[INFO] = { "maps.info", "lookups/s", "rte_hash by digest, no record" },
-	[WALK] = { "maps.walk", "rows/s", NULL },
-	[REMOVE] = { "maps.remove", "removals/s", "rte_hash, 1 table, 16-byte key" },
+	const char *hash;
+	const char *lfht;
+} whats[MAPS_N_WHAT] = {
+	[MAPS_INSERT] = { "maps.insert", "inserts/s", "rte_hash, 1 table, 16-byte key",
+			"cds_lfht, 1 table, 16-byte key" },
+	[MAPS_LOOKUP] = { "maps.lookup", "lookups/s", "digest, rte_hash, record",
+			"digest, cds_lfht, record" },
+	[MAPS_LOOKUP_BULK] = { "maps.lookup_bulk", "lookups/s", "digest, rte_hash in bulk, record",
+			NULL },
+	[MAPS_INFO] = { "maps.info", "lookups/s", "rte_hash by digest, no record",
+			"cds_lfht by digest, no record" },
+	[MAPS_WALK] = { "maps.walk", "rows/s", NULL, NULL },
+	[MAPS_REMOVE] = { "maps.remove", "removals/s", "rte_hash, 1 table, 16-byte key",
+			"cds_lfht, 1 table, 16-byte key" },
 };
 
-struct samples {
-	struct bench_samples ours[N_WHAT], base[N_WHAT];
+enum side {
+	OURS,
+	HASH,
+	LFHT,
+	N_SIDES,
+};
+
+struct rig {
+	struct mqt_maps *maps;
+	struct rte_hash *hash;
+	struct bare_lfht *lfht;
+	struct keys keys;
+	struct bench_samples samples[N_SIDES][MAPS_N_WHAT];
 };
 
 static uintptr_t sink; /* what was found, so that the compiler cannot drop the look-ups */
@@ -64,43 +76,20 @@ leave_info(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag)
 	/* it is used again in the next run */
 }
 
-static int
-ours_insert(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
+static uint32_t
+ours_insert(struct mqt_maps *maps, const struct keys *k)
 {
-	uint64_t begin = bench_now_ns();
+	uint32_t n = 0;
 
 	mqt_role_control_assert();
 	for (uint32_t i = 0; i < k->n; i++)
-		if (!mqt_maps_insert(maps, k->ids[i], k->infos[i], i, i, 1))
-			return -1;
-	bench_rate(s, k->n, begin);
-	return 0;
+		n += mqt_maps_insert(maps, k->ids[i], k->infos[i], i, i, 1) != NULL;
+	return n;
 }
 
-static int
-ours_lookup(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
+static uint32_t
+ours_info(struct mqt_maps *maps, const struct keys *k)
 {
-	uint64_t begin = bench_now_ns();
-	uint32_t found = keys_lookup(k, maps, 0, k->n);
-
-	bench_rate(s, k->n, begin);
-	return found == k->n ? 0 : -1;
-}
-
-static int
-ours_lookup_bulk(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
-{
-	uint64_t begin = bench_now_ns();
-	uint32_t found = keys_lookup_bulk(k, maps, 0, k->n);
-
-	bench_rate(s, k->n, begin);
-	return found == k->n ? 0 : -1;
-}
-
-static int
-ours_info(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
-{
-	uint64_t begin = bench_now_ns();
 	uint32_t found = 0;
 
 	for (uint32_t i = 0; i < k->n;) {
@@ -113,258 +102,195 @@ ours_info(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
 		}
 		mqt_rcu_read_unlock();
 	}
-	bench_rate(s, k->n, begin);
-	return found == k->n ? 0 : -1;
+	return found;
 }
 
-static int
-ours_walk(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
+static uint32_t
+ours_walk(struct mqt_maps *maps)
 {
-	uint64_t begin = bench_now_ns();
 	uint32_t pos = 0, found = 0;
 
 	mqt_rcu_read_lock();
 	for (const struct mqt_chan *row; (row = mqt_maps_next(maps, &pos)); found++)
 		sink ^= row->id;
 	mqt_rcu_read_unlock();
-	bench_rate(s, k->n, begin);
-	return found == k->n ? 0 : -1;
+	return found;
 }
 
-static int
-ours_remove(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
+static uint32_t
+ours_remove(struct mqt_maps *maps, const struct keys *k)
 {
-	uint64_t begin = bench_now_ns();
+	uint32_t n = 0;
 
 	mqt_role_control_assert();
 	for (uint32_t i = 0; i < k->n; i++) {
-		if (mqt_maps_remove(maps, k->probe_ids[i]) != 0)
-			return -1;
-		if (i % GRACE_EVERY == GRACE_EVERY - 1 || i + 1 == k->n) {
+		n += mqt_maps_remove(maps, k->probe_ids[i]) == 0;
+		if (i % MAPS_GRACE_EVERY == MAPS_GRACE_EVERY - 1 || i + 1 == k->n) {
 			mqt_maps_grace_run(maps);
 			mqt_maps_reclaim(maps, UINT32_MAX, leave_info, NULL);
 		}
 	}
-	bench_rate(s, k->n, begin);
-	return 0;
+	return n;
 }
 
 static int
-run_ours(struct mqt_maps *maps, const struct keys *k, struct bench_samples *s)
+ours_run(struct mqt_maps *maps, const struct keys *k, uint64_t ns[MAPS_N_WHAT])
 {
-	int rc;
+	uint64_t begin;
+	bool all = true;
 
-	rc = ours_insert(maps, k, &s[INSERT]);
-	rc = rc ? rc : ours_lookup(maps, k, &s[LOOKUP]);
-	rc = rc ? rc : ours_lookup_bulk(maps, k, &s[LOOKUP_BULK]);
-	rc = rc ? rc : ours_info(maps, k, &s[INFO]);
-	rc = rc ? rc : ours_walk(maps, k, &s[WALK]);
-	rc = rc ? rc : ours_remove(maps, k, &s[REMOVE]);
-	if (rc)
-		fprintf(stderr, "mqtrack-bench: maps: something was refused or not found\n");
-	return rc;
-}
+	for (unsigned w = 0; w < MAPS_N_WHAT && all; w++) {
+		uint32_t n = 0;
 
-/* --- the baseline -------------------------------------------------------------------------------- */
-
-static hash_sig_t
-sig_of(const struct mqt_digest *digest)
-{
-	return (hash_sig_t)digest->word[0];
-}
-
-static int
-base_insert(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
-{
-	uint64_t begin = bench_now_ns();
-
-	for (uint32_t i = 0; i < k->n; i++)
-		if (rte_hash_add_key_with_hash_data(
-				    h, &k->digests[i], sig_of(&k->digests[i]), k->infos[i]) != 0)
-			return -1;
-	bench_rate(s, k->n, begin);
-	return 0;
-}
-
-static int
-base_lookup(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
-{
-	uint64_t begin = bench_now_ns();
-	uint32_t found = 0;
-
-	for (uint32_t i = 0; i < k->n; i++) {
-		struct mqt_digest digest = keys_digest(k, i);
-		void *data = NULL;
-
-		if (rte_hash_lookup_with_hash_data(h, &digest, sig_of(&digest), &data) < 0)
-			continue;
-		sink ^= ((struct mqt_info *)data)->clientid_len;
-		found++;
-	}
-	bench_rate(s, k->n, begin);
-	return found == k->n ? 0 : -1;
-}
-
-/* The same by id, without its digest and the record: what an id costs anyway. */
-static int
-base_find(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
-{
-	uint64_t begin = bench_now_ns();
-	uint32_t found = 0;
-
-	for (uint32_t i = 0; i < k->n; i++) {
-		void *data = NULL;
-
-		found += rte_hash_lookup_with_hash_data(
-					 h, &k->probes[i], sig_of(&k->probes[i]), &data) >= 0;
-		sink ^= (uintptr_t)data;
-	}
-	bench_rate(s, k->n, begin);
-	return found == k->n ? 0 : -1;
-}
-
-static int
-base_lookup_bulk(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
-{
-	uint64_t begin = bench_now_ns(), hits;
-	struct mqt_digest digests[BULK];
-	const void *keys[BULK];
-	hash_sig_t sigs[BULK];
-	void *data[BULK];
-	uint32_t found = 0;
-
-	for (uint32_t i = 0; i < k->n; i += BULK) {
-		unsigned n = RTE_MIN(BULK, k->n - i);
-
-		for (unsigned j = 0; j < n; j++) {
-			digests[j] = keys_digest(k, i + j);
-			keys[j] = &digests[j];
-			sigs[j] = sig_of(&digests[j]);
+		begin = bench_now_ns();
+		switch ((enum maps_what)w) {
+		case MAPS_INSERT:
+			n = ours_insert(maps, k);
+			break;
+		case MAPS_LOOKUP:
+			n = keys_lookup(k, maps, 0, k->n);
+			break;
+		case MAPS_LOOKUP_BULK:
+			n = keys_lookup_bulk(k, maps, 0, k->n);
+			break;
+		case MAPS_INFO:
+			n = ours_info(maps, k);
+			break;
+		case MAPS_WALK:
+			n = ours_walk(maps);
+			break;
+		case MAPS_REMOVE:
+			n = ours_remove(maps, k);
+			break;
+		case MAPS_N_WHAT:
+			break;
 		}
-		found += (uint32_t)rte_hash_lookup_with_hash_bulk_data(
-				h, keys, sigs, n, &hits, data);
-		for (unsigned j = 0; j < n; j++)
-			sink ^= hits >> j & 1 ? ((struct mqt_info *)data[j])->clientid_len : 0;
+		ns[w] += bench_now_ns() - begin;
+		all = n == k->n;
 	}
-	bench_rate(s, k->n, begin);
-	return found == k->n ? 0 : -1;
-}
-
-static int
-base_remove(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
-{
-	uint64_t begin = bench_now_ns();
-
-	for (uint32_t i = 0; i < k->n; i++)
-		if (rte_hash_del_key_with_hash(h, &k->probes[i], sig_of(&k->probes[i])) < 0)
-			return -1;
-	bench_rate(s, k->n, begin);
-	return 0;
-}
-
-static int
-run_base(struct rte_hash *h, const struct keys *k, struct bench_samples *s)
-{
-	int rc;
-
-	rc = base_insert(h, k, &s[INSERT]);
-	rc = rc ? rc : base_lookup(h, k, &s[LOOKUP]);
-	rc = rc ? rc : base_lookup_bulk(h, k, &s[LOOKUP_BULK]);
-	rc = rc ? rc : base_find(h, k, &s[INFO]);
-	rc = rc ? rc : base_remove(h, k, &s[REMOVE]);
-	if (rc)
-		fprintf(stderr, "mqtrack-bench: rte_hash: something was refused or not found\n");
-	return rc;
+	if (!all)
+		fprintf(stderr, "mqtrack-bench: maps: something was refused or not found\n");
+	return all ? 0 : -1;
 }
 
 /* --- the subcommand ------------------------------------------------------------------------------- */
 
-static struct mqt_maps *
-make_maps(uint32_t n)
+/* All sides in turns. @return 0, or -1 with the reason said. */
+static int
+run_once(struct rig *r)
 {
-	struct mqt_maps_params params = { .max_channels = n + MAPS_CHURN };
-	struct mqt_maps *maps = mqt_maps_create(&params);
+	uint32_t n_rounds = RTE_MAX(OPS_A_RUN / r->keys.n, 1u);
+	uint64_t ns[N_SIDES][MAPS_N_WHAT] = { 0 };
 
-	if (!maps)
-		fprintf(stderr, "mqtrack-bench: maps: %s\n", rte_strerror(rte_errno));
-	return maps;
-}
-
-static struct rte_hash *
-make_base(uint32_t n)
-{
-	struct rte_hash_parameters params = {
-		.name = "bench_base",
-		.entries = RTE_MAX(n + n / 3, 8u), /* 75 % filled at most, as ours */
-		.key_len = sizeof(struct mqt_digest),
-		.socket_id = SOCKET_ID_ANY,
-		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-	};
-	struct rte_hash *h = rte_hash_create(&params);
-
-	if (!h)
-		fprintf(stderr, "mqtrack-bench: rte_hash: %s\n", rte_strerror(rte_errno));
-	return h;
+	for (uint32_t i = 0; i < n_rounds; i++)
+		if (ours_run(r->maps, &r->keys, ns[OURS]) != 0 ||
+				bare_hash_run(r->hash, &r->keys, ns[HASH]) != 0 ||
+				bare_lfht_run(r->lfht, &r->keys, ns[LFHT]) != 0)
+			return -1;
+	for (unsigned side = 0; side < N_SIDES; side++)
+		for (unsigned w = 0; w < MAPS_N_WHAT; w++)
+			bench_rate_of(&r->samples[side][w], (uint64_t)n_rounds * r->keys.n,
+					ns[side][w]);
+	return 0;
 }
 
 /* One after the other, then beside others. @return 0, or -1 with the reason said. */
 static int
-run_keys(struct rte_hash *base, struct mqt_maps *maps, const struct keys *k, unsigned runs,
-		struct samples *s, struct bench_report *report)
+run_all(struct rig *r, unsigned runs, struct bench_report *report)
 {
-	struct bench_samples uncounted = { 0 };
-
 	for (unsigned run = 0; run <= runs; run++) {
 		if (run == 1) /* what came before was the warm-up */
-			*s = (struct samples){ 0 };
-		if (run_ours(maps, k, s->ours) != 0 || run_base(base, k, s->base) != 0)
+			memset(r->samples, 0, sizeof(r->samples));
+		if (run_once(r) != 0)
 			return -1;
 	}
-	if (ours_insert(maps, k, &uncounted) != 0 || bench_maps_threads(maps, k, runs, report) != 0)
+	if (ours_insert(r->maps, &r->keys) != r->keys.n ||
+			bench_maps_threads(r->maps, &r->keys, runs, report) != 0)
 		return -1;
-	return ours_remove(maps, k, &uncounted);
+	return ours_remove(r->maps, &r->keys) == r->keys.n ? 0 : -1;
+}
+
+static void
+report_all(const struct rig *r, struct bench_report *report)
+{
+	char name[64], what[48];
+
+	for (unsigned w = 0; w < MAPS_N_WHAT; w++)
+		bench_report_add(report, bench_name(name, sizeof(name), whats[w].name, r->keys.n),
+				whats[w].unit, &r->samples[OURS][w], whats[w].hash,
+				&r->samples[HASH][w]);
+	for (unsigned w = 0; w < MAPS_N_WHAT; w++) {
+		if (!whats[w].lfht)
+			continue;
+		snprintf(what, sizeof(what), "%s.lfht", whats[w].name);
+		bench_report_add(report, bench_name(name, sizeof(name), what, r->keys.n),
+				whats[w].unit, &r->samples[OURS][w], whats[w].lfht,
+				&r->samples[LFHT][w]);
+	}
+}
+
+static bool
+rig_init(struct rig *r, uint32_t n)
+{
+	struct mqt_maps_params params = { .max_channels = n + MAPS_CHURN };
+
+	r->hash = bare_hash_create(n);
+	r->lfht = bare_lfht_create(n);
+	r->maps = mqt_maps_create(&params);
+	if (!r->maps)
+		fprintf(stderr, "mqtrack-bench: maps: %s\n", rte_strerror(rte_errno));
+	if (!r->hash || !r->lfht || !r->maps)
+		return false;
+	if (keys_init(&r->keys, n, 0) == 0)
+		return true;
+	fprintf(stderr, "mqtrack-bench: no memory\n");
+	return false;
 }
 
 /* @return 0, or -1 with the reason said. */
 static int
 run_size(uint32_t n, unsigned runs, struct bench_report *report)
 {
-	struct rte_hash *base = make_base(n);
-	struct mqt_maps *maps = make_maps(n);
-	struct samples *s = calloc(1, sizeof(*s));
-	struct keys keys = { 0 };
-	char name[64];
+	struct rig *r = calloc(1, sizeof(*r));
 	int rc;
 
-	if (!base || !maps || !s)
+	if (!r || !rig_init(r, n))
 		return -1;
-	if (keys_init(&keys, n, 0) != 0) {
-		fprintf(stderr, "mqtrack-bench: no memory\n");
-		return -1;
-	}
 	mqt_rcu_register();
-	rc = run_keys(base, maps, &keys, runs, s, report);
+	rc = run_all(r, runs, report);
 	mqt_rcu_unregister();
-	for (unsigned w = 0; w < N_WHAT && rc == 0; w++)
-		bench_report_add(report, bench_name(name, sizeof(name), whats[w].name, n),
-				whats[w].unit, &s->ours[w], whats[w].baseline, &s->base[w]);
-	free(s);
 	if (rc) /* some infos are in the maps, some are not: leave all to the end of the process */
 		return rc;
-	mqt_maps_destroy(maps);
-	rte_hash_free(base);
-	keys_fini(&keys);
+	report_all(r, report);
+	mqt_maps_destroy(r->maps);
+	rte_hash_free(r->hash);
+	bare_lfht_destroy(r->lfht);
+	keys_fini(&r->keys);
+	free(r);
 	return 0;
 }
 
 int
 bench_maps(const struct bench_args *args, struct bench_report *report)
 {
-	uint64_t n = args->size ? args->size : DEFAULT_SIZE;
+	const uint32_t sizes[] = { SMALL_SIZE, DEFAULT_SIZE, LARGE_SIZE };
+	unsigned n_sizes = RTE_DIM(sizes);
+	uint64_t most;
 
-	if (bench_eal_init(128 + n * 256 / (1024 * 1024)) != 0)
+	if (!args->size && bench_proc_bytes("/proc/meminfo", "MemAvailable") >> 20 < LARGE_MIB) {
+		bench_skip("maps of 8M channels: %u MiB have to be free", LARGE_MIB);
+		n_sizes--;
+	}
+	most = args->size ? args->size : sizes[n_sizes - 1];
+	if (bench_eal_init(128 + most * 256 / (1024 * 1024)) != 0)
 		return 1;
-	if (!args->size && run_size(SMALL_SIZE, args->runs, report) != 0)
-		return 1;
-	return run_size((uint32_t)n, args->runs, report) == 0 ? 0 : 1;
+	if (args->size)
+		return run_size((uint32_t)args->size, args->runs, report) == 0 ? 0 : 1;
+	for (unsigned i = 0; i < n_sizes; i++)
+		if (run_size(sizes[i],
+				    sizes[i] < LARGE_SIZE ? args->runs
+							  : RTE_MIN(args->runs, LARGE_RUNS),
+				    report) != 0)
+			return 1;
+	return 0;
 }

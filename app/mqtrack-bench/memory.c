@@ -78,22 +78,6 @@ struct rig {
 
 /* --- what is there --------------------------------------------------------------------------------- */
 
-/* "Name:  123 kB" of a file of /proc, bytes. */
-static uint64_t
-proc_bytes(const char *path, const char *name)
-{
-	FILE *f = fopen(path, "r");
-	char line[128];
-	uint64_t kib = 0;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (strncmp(line, name, strlen(name)) == 0)
-			kib = strtoull(line + strlen(name) + 1, NULL, 10);
-	if (f)
-		fclose(f);
-	return kib * 1024;
-}
-
 /* Bytes of a mapping that are in memory; 0 where that cannot be told. */
 static uint64_t
 resident(void *mem, size_t len)
@@ -121,8 +105,8 @@ static struct usage
 usage_now(void)
 {
 	struct rte_malloc_socket_stats stats;
-	struct usage u = { .resident = proc_bytes("/proc/self/status", "VmRSS") +
-				proc_bytes("/proc/self/status", "HugetlbPages") };
+	struct usage u = { .resident = bench_proc_bytes("/proc/self/status", "VmRSS") +
+				bench_proc_bytes("/proc/self/status", "HugetlbPages") };
 
 	rte_memseg_contig_walk(add_resident, &u.eal_resident);
 	for (unsigned i = 0; i < rte_socket_count(); i++)
@@ -330,7 +314,7 @@ run_size(uint32_t n, struct bench_report *report)
 int
 bench_memory(const struct bench_args *args, struct bench_report *report)
 {
-	uint64_t fit = proc_bytes("/proc/meminfo", "MemAvailable") / BYTES_GUESS / 1000000 *
+	uint64_t fit = bench_proc_bytes("/proc/meminfo", "MemAvailable") / BYTES_GUESS / 1000000 *
 			1000000;
 	const uint64_t sizes[] = { 1000000, 4000000, RTE_MIN(fit, (uint64_t)MAX_CLIENTS) };
 

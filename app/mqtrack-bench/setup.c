@@ -3,7 +3,9 @@
 
 #include <inttypes.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +30,33 @@ bench_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t
+bench_proc_bytes(const char *path, const char *name)
+{
+	FILE *f = fopen(path, "re");
+	char line[128];
+	uint64_t kib = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strncmp(line, name, strlen(name)) == 0)
+			kib = strtoull(line + strlen(name) + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return kib * 1024;
+}
+
+void
+bench_skip(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("mqtrack-bench: skipped: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
 }
 
 char *
