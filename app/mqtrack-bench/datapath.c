@@ -3,6 +3,7 @@
 #include "mqtrack/mqtt.h"
 #include "wire.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,14 @@
  * advance, so that each packet is new to the cursors and is looked at to its end. They are written
  * in portions, before the clock starts; what is timed is the worker's turns.
  *
+ *   established  a PUBLISH of 91 bytes, and the broker's acknowledgement of its segment, which finds
+ *                the connection in the cache, as after a short way to the broker
+ *   scattered    the same, but the broker acknowledges when half of all other connections have been
+ *                heard: no packet finds its connection in the cache, if there are many
+ *   pingreq      PINGREQ and PINGRESP of 68 bytes: connections with TCP timestamps, which are 66 of them
+ *   publish128, publish512   PUBLISH both ways, frames of so many bytes
+ *   ack          acknowledgements alone both ways, 54 bytes
+ *
  * Two baselines get the same packets on the same ports. One passes them from rx to tx burst without
  * a look. The other prefetches and views them as the worker does, makes key and hash, and looks
  * them up in bulk in a rte_hash of the same flows.
@@ -31,14 +40,21 @@
  * its own portions, all at the same time, and their rates are added up.
  */
 
-#define PACKETS    2048000u /* a run and lane, each way */
-#define SLICES     80u      /* that a run consists of, the ways in turn */
-#define TOPIC      "devices/12345678"
-#define PAYLOAD    "{\"t\":21.5,\"h\":40}"
-#define HEADERS    54u /* Ethernet, IPv4, TCP */
-#define MAX_FRAME  512u
-#define DATA       (MQT_TCP_ACK | MQT_TCP_PSH)
-#define HUGE_FLOWS 8000000u
+#define PACKETS      2048000u /* a run and lane, each way */
+#define SLICES       80u      /* that a run consists of, the ways in turn */
+#define TOPIC        "devices/12345678"
+#define PAYLOAD      "{\"t\":21.5,\"h\":40}"
+#define HEADERS      54u /* Ethernet, IPv4, TCP */
+#define MAX_FRAME    512u
+#define DATA         (MQT_TCP_ACK | MQT_TCP_PSH)
+#define HUGE_FLOWS   8000000u
+#define MIDDLE_FLOWS 100000u /* of which all kinds are measured */
+
+/* Kinds: the first ones are measured with every number of connections; all but the last one share
+ * their connections. */
+#define N_KINDS      6
+#define N_EVERYWHERE 2
+#define PINGREQ      (N_KINDS - 1)
 
 /* Packets of one kind: what the client sends, what the broker does. */
 struct kind {
@@ -46,6 +62,8 @@ struct kind {
 	uint16_t len[2];
 	uint8_t payload[2][MAX_FRAME];
 	unsigned publishes; /* of a pair of packets, the client's */
+	bool scattered;     /* a pair is not of one connection */
+	bool timestamps;    /* on connections that have them */
 };
 
 enum way {
@@ -94,13 +112,13 @@ kinds_init(struct kind *k)
 {
 	static const uint8_t pingreq[2] = { 0xc0, 0 }, pingresp[2] = { 0xd0, 0 };
 
-	k[0].name = "established"; /* PUBLISH, its segment acknowledged */
-	k[0].len[0] = publish(k[0].payload[0], 0);
-	k[0].publishes = 1;
-	k[1].name = "pingreq";
-	k[1].len[0] = k[1].len[1] = sizeof(pingreq);
-	memcpy(k[1].payload[0], pingreq, sizeof(pingreq));
-	memcpy(k[1].payload[1], pingresp, sizeof(pingresp));
+	k[0].name = "established";
+	k[1].name = "scattered";
+	for (unsigned i = 0; i < 2; i++) {
+		k[i].len[0] = publish(k[i].payload[0], 0);
+		k[i].publishes = 1;
+	}
+	k[1].scattered = true;
 	k[2].name = "publish128";
 	k[3].name = "publish512";
 	for (unsigned i = 2; i < 4; i++) {
@@ -111,9 +129,12 @@ kinds_init(struct kind *k)
 		k[i].publishes = 1;
 	}
 	k[4].name = "ack";
+	k[PINGREQ].name = "pingreq";
+	k[PINGREQ].timestamps = true;
+	k[PINGREQ].len[0] = k[PINGREQ].len[1] = sizeof(pingreq);
+	memcpy(k[PINGREQ].payload[0], pingreq, sizeof(pingreq));
+	memcpy(k[PINGREQ].payload[1], pingresp, sizeof(pingresp));
 }
-
-#define N_KINDS 5
 
 /* --- the three ways -------------------------------------------------------------------------------- */
 
@@ -170,7 +191,7 @@ baseline(const struct wire_lane *lane, bool view)
 
 /* --- a run -------------------------------------------------------------------------------------------- */
 
-/* The client's packets of half a portion's connections, then the broker's of the same. */
+/* The client's packets of half a portion's connections, then the broker's. */
 static bool
 write_portion(struct work *w, enum way to)
 {
@@ -180,18 +201,19 @@ write_portion(struct work *w, enum way to)
 	bool ok = true;
 
 	for (unsigned i = 0; i < half; i++) {
-		struct bench_flow copy, *f = &lane->flows[lane->cursor];
+		struct bench_flow *f[2] = { &lane->flows[lane->cursor] }, copy[2];
 
+		f[1] = k->scattered ? &lane->flows[(lane->cursor + lane->n / 2) % lane->n] : f[0];
 		lane->cursor = lane->cursor + 1 < lane->n ? lane->cursor + 1 : 0;
-		if (to != OURS) { /* nobody follows it */
-			copy = *f;
-			f = &copy;
-		}
 		for (unsigned way = 0; way < 2; way++) {
 			struct rte_mbuf *m = lane->portion[way * half + i];
 
+			if (to != OURS) { /* nobody follows it */
+				copy[way] = *f[way];
+				f[way] = &copy[way];
+			}
 			rte_pktmbuf_reset(m);
-			bench_write(m, f, way == 0, k->len[way] ? DATA : MQT_TCP_ACK,
+			bench_write(m, f[way], way == 0, k->len[way] ? DATA : MQT_TCP_ACK,
 					k->payload[way], k->len[way]);
 		}
 	}
@@ -335,25 +357,27 @@ report_kind(struct bench_report *report, const char *what, uint32_t n, const str
 
 /* --- the subcommand -------------------------------------------------------------------------------- */
 
-/* @param n_kinds of which the first one is the headline. */
+/* @param kinds all with or all without timestamps; the first of all is the headline. */
 static bool
 bench_wire(uint32_t n, unsigned n_lanes, const struct kind *kinds, unsigned n_kinds,
 		const struct bench_args *args, struct bench_report *report)
 {
 	struct measured *m = calloc(1, sizeof(*m));
-	struct wire *wire = m ? wire_create(n, n_lanes) : NULL;
+	struct wire *wire = m ? wire_create(n, n_lanes, kinds->timestamps) : NULL;
 	bool ok = wire != NULL;
 	char what[48];
 
 	for (unsigned i = 0; ok && i < n_kinds; i++) {
-		ok = measure(wire, &kinds[i], args, i == 0, m);
+		bool bare = i == 0 && !kinds->timestamps;
+
+		ok = measure(wire, &kinds[i], args, bare, m);
 		if (n_lanes > 1)
 			snprintf(what, sizeof(what), "datapath.workers%u.%s", n_lanes,
 					kinds[i].name);
 		else
 			snprintf(what, sizeof(what), "datapath.%s", kinds[i].name);
 		if (ok)
-			report_kind(report, what, n, m, i == 0);
+			report_kind(report, what, n, m, bare);
 		else
 			fprintf(stderr,
 					"mqtrack-bench: %s: packets did not take the expected "
@@ -365,28 +389,49 @@ bench_wire(uint32_t n, unsigned n_lanes, const struct kind *kinds, unsigned n_ki
 	return ok;
 }
 
+/* One worker. @param all kinds, or those that are measured everywhere. */
+static bool
+bench_one(uint32_t n, const struct kind *kinds, bool all, const struct bench_args *args,
+		struct bench_report *report)
+{
+	if (!bench_wire(n, 1, kinds, all ? PINGREQ : N_EVERYWHERE, args, report))
+		return false;
+	return !all || bench_wire(n, 1, &kinds[PINGREQ], 1, args, report);
+}
+
+/* Without huge pages this size would measure the TLB. */
+static bool
+can_be_huge(void)
+{
+	uint64_t mib = wire_memory_mib(HUGE_FLOWS);
+
+	if (bench_huge_pages_mib() >= mib)
+		return true;
+	bench_skip("datapath of 8M connections: too few huge pages are free; to have them: sysctl "
+		   "vm.nr_hugepages=%" PRIu64,
+			mib / 2 + 64);
+	return false;
+}
+
 int
 bench_datapath(const struct bench_args *args, struct bench_report *report)
 {
-	static const uint32_t sizes[] = { 1000, 100000, 1000000, HUGE_FLOWS };
+	static const uint32_t sizes[] = { 1000, MIDDLE_FLOWS, 1000000, HUGE_FLOWS };
+	unsigned n_sizes = RTE_DIM(sizes) - (!args->size && !can_be_huge());
+	uint64_t most = args->size ? args->size : sizes[n_sizes - 1];
 	struct kind *kinds = calloc(N_KINDS, sizeof(*kinds));
-	uint64_t most = args->size ? args->size : 1000000;
-	bool ok = kinds != NULL, all = false;
+	bool ok = kinds != NULL;
 
-	if (!args->size && bench_huge_pages_mib() >= wire_memory_mib(HUGE_FLOWS)) {
-		most = HUGE_FLOWS;
-		all = true;
-	}
 	if (!ok || bench_eal_init_lcores(wire_memory_mib(most), WIRE_MAX_LANES) != 0)
 		return 1;
 	kinds_init(kinds);
 	if (args->size)
-		ok = bench_wire((uint32_t)args->size, 1, kinds, N_KINDS, args, report);
-	for (unsigned i = 0; ok && !args->size && i < RTE_DIM(sizes) - !all; i++)
-		ok = bench_wire(sizes[i], 1, kinds, sizes[i] == 100000 ? N_KINDS : 1, args, report);
+		ok = bench_one((uint32_t)args->size, kinds, true, args, report);
+	for (unsigned i = 0; ok && !args->size && i < n_sizes; i++)
+		ok = bench_one(sizes[i], kinds, sizes[i] == MIDDLE_FLOWS, args, report);
 	if (ok && rte_lcore_count() > 1)
-		ok = bench_wire((uint32_t)(args->size ? args->size : 100000), 2, kinds, 1, args,
-				report);
+		ok = bench_wire((uint32_t)(args->size ? args->size : MIDDLE_FLOWS), 2, kinds, 1,
+				args, report);
 	free(kinds);
 	return ok ? 0 : 1;
 }

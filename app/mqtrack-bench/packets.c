@@ -9,6 +9,8 @@
 
 #define CLIENTS_AN_ADDRESS 50000u
 #define WINDOW             65535
+#define TS_OPTIONS         0x0101080au /* NOP NOP, and the timestamps, RFC 7323 appendix A */
+#define TS_OPTIONS_LEN     12u
 
 struct bench_flow
 bench_flow_of(uint32_t i)
@@ -39,8 +41,15 @@ write_ip(struct rte_ipv4_hdr *ip, const struct bench_flow *f, bool from_client, 
 	};
 }
 
+/* Of TCP. */
+static uint16_t
+header_len(const struct bench_flow *f)
+{
+	return (uint16_t)(sizeof(struct rte_tcp_hdr) + (f->ts ? TS_OPTIONS_LEN : 0));
+}
+
 static void
-write_tcp(struct rte_tcp_hdr *tcp, const struct bench_flow *f, bool from_client, uint8_t flags)
+write_tcp(struct rte_tcp_hdr *tcp, struct bench_flow *f, bool from_client, uint8_t flags)
 {
 	uint16_t client = rte_cpu_to_be_16(f->client_port);
 	uint16_t broker = rte_cpu_to_be_16(f->broker_port);
@@ -51,10 +60,17 @@ write_tcp(struct rte_tcp_hdr *tcp, const struct bench_flow *f, bool from_client,
 		.dst_port = from_client ? broker : client,
 		.sent_seq = rte_cpu_to_be_32(from_client ? f->client_seq : f->broker_seq),
 		.recv_ack = flags & MQT_TCP_ACK ? rte_cpu_to_be_32(ack) : 0,
-		.data_off = sizeof(*tcp) / 4 << 4,
+		.data_off = (uint8_t)(header_len(f) / 4 << 4),
 		.tcp_flags = flags,
 		.rx_win = rte_cpu_to_be_16(WINDOW),
 	};
+	if (f->ts) {
+		const uint32_t options[] = { rte_cpu_to_be_32(TS_OPTIONS), rte_cpu_to_be_32(f->ts),
+			rte_cpu_to_be_32(flags & MQT_TCP_ACK ? f->ts - 1 : 0) };
+
+		memcpy(tcp + 1, options, TS_OPTIONS_LEN);
+		f->ts++;
+	}
 }
 
 void
@@ -64,7 +80,7 @@ bench_write(struct rte_mbuf *m, struct bench_flow *f, bool from_client, uint8_t 
 	struct rte_ether_hdr *eth;
 	struct rte_ipv4_hdr *ip;
 	struct rte_tcp_hdr *tcp;
-	uint16_t ip_len = (uint16_t)(sizeof(*ip) + sizeof(*tcp) + len);
+	uint16_t tcp_len = header_len(f), ip_len = (uint16_t)(sizeof(*ip) + tcp_len + len);
 	uint32_t *seq = from_client ? &f->client_seq : &f->broker_seq;
 
 	eth = (struct rte_ether_hdr *)rte_pktmbuf_append(m, (uint16_t)(sizeof(*eth) + ip_len));
@@ -75,7 +91,7 @@ bench_write(struct rte_mbuf *m, struct bench_flow *f, bool from_client, uint8_t 
 	write_ip(ip, f, from_client, ip_len);
 	write_tcp(tcp, f, from_client, flags);
 	if (len)
-		memcpy(tcp + 1, payload, len);
+		memcpy((uint8_t *)tcp + tcp_len, payload, len);
 	m->ol_flags = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 	*seq += len + !!(flags & MQT_TCP_SYN) + !!(flags & MQT_TCP_FIN);
 }

@@ -110,6 +110,20 @@ use_huge_pages(uint64_t mem_mib)
 	return use;
 }
 
+static bool
+has_memory(uint64_t mem_mib)
+{
+	uint64_t available_mib = bench_proc_bytes("/proc/meminfo", "MemAvailable") >> 20;
+
+	if (available_mib >= mem_mib || bench_huge_pages_mib() >= mem_mib)
+		return true;
+	fprintf(stderr,
+			"mqtrack-bench: this size takes %" PRIu64 " MiB at least, and %" PRIu64
+			" are free: a smaller one by --size\n",
+			mem_mib, available_mib);
+	return false;
+}
+
 /* "0@CPU,1@CPU,...": this thread's CPU, then others that it may use. */
 static void
 map_lcores(char *buf, size_t cap, unsigned n_lcores)
@@ -135,6 +149,8 @@ bench_eal_init_lcores(uint64_t mem_mib, unsigned n_lcores)
 	char *argv[] = { prog, no_huge, no_shconf, no_pci, no_telemetry, log, prefix, l, cpus, m,
 		mem, NULL };
 
+	if (!has_memory(mem_mib))
+		return -1;
 	if (use_huge_pages(mem_mib)) /* the two exclude each other */
 		argv[1] = argv[2] = in_memory;
 	snprintf(prefix, sizeof(prefix), "--file-prefix=mqtrack-bench-%d", (int)getpid());

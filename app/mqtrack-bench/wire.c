@@ -145,7 +145,7 @@ table_create(struct wire_lane *lane)
 }
 
 static bool
-flows_create(struct wire *w, uint32_t n)
+flows_create(struct wire *w, uint32_t n, bool timestamps)
 {
 	uint32_t *order = bench_order(n);
 	bool ok = order != NULL;
@@ -159,6 +159,7 @@ flows_create(struct wire *w, uint32_t n)
 		struct mqt_packet pkt;
 		struct wire_lane *lane;
 
+		flow.ts = timestamps;
 		ok = key_of(w, &flow, &pkt);
 		if (!ok)
 			break;
@@ -233,7 +234,7 @@ wire_memory_mib(uint64_t n)
 }
 
 static bool
-wire_init(struct wire *w, uint32_t n)
+wire_init(struct wire *w, uint32_t n, bool timestamps)
 {
 	uint16_t port_ids[2];
 	struct mqt_workers_params params = {
@@ -256,7 +257,7 @@ wire_init(struct wire *w, uint32_t n)
 		return false;
 	params.pool = w->pool;
 	w->workers = mqt_workers_create(&params);
-	if (!w->workers || !flows_create(w, n))
+	if (!w->workers || !flows_create(w, n, timestamps))
 		return false;
 	for (unsigned i = 0; i < w->n_lanes; i++) {
 		w->lane[i].worker = mqt_workers_at(w->workers, i);
@@ -268,7 +269,7 @@ wire_init(struct wire *w, uint32_t n)
 }
 
 struct wire *
-wire_create(uint32_t n, unsigned n_lanes)
+wire_create(uint32_t n, unsigned n_lanes, bool timestamps)
 {
 	struct wire *w = calloc(1, sizeof(*w));
 
@@ -279,7 +280,7 @@ wire_create(uint32_t n, unsigned n_lanes)
 		w->lane[i].wire = w;
 		w->lane[i].index = i;
 	}
-	if (wire_init(w, n) && wire_is_established(w))
+	if (wire_init(w, n, timestamps) && wire_is_established(w))
 		return w;
 	fprintf(stderr, "mqtrack-bench: %u connections could not be made: %s\n", n,
 			rte_strerror(rte_errno));

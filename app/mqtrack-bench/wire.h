@@ -51,9 +51,10 @@ uint64_t wire_memory_mib(uint64_t n);
 
 /**
  * Makes ports, workers and @p n connections by their real handshakes, each granted.
+ * @param timestamps whether the connections have them.
  * @return NULL: said on stderr. Ownership: wire_destroy().
  */
-struct wire *wire_create(uint32_t n, unsigned n_lanes);
+struct wire *wire_create(uint32_t n, unsigned n_lanes, bool timestamps);
 
 /** Accepts NULL. Context: no worker runs. */
 void wire_destroy(struct wire *w);

@@ -210,7 +210,7 @@ set_up(void)
 			publish, sizeof(publish), 4, 0, 0, topic, topic);
 	if (bench_eal_init(wire_memory_mib(N_FLOWS)) != 0)
 		exit(2);
-	wire = wire_create(N_FLOWS, 1);
+	wire = wire_create(N_FLOWS, 1, false);
 	if (!wire)
 		exit(2);
 	while (rte_pktmbuf_alloc(wire->pool))
