@@ -159,6 +159,8 @@ def markdown(report, goals, old):
     by_name = {r["name"]: r for r in report["results"]}
     yield from table(head + ([] if old is None else ["to earlier:", " "]),
                      result_rows(report["results"], old))
+    for what in report["skipped"]:
+        yield f"\nSkipped: {what}."
     if report["failed"]:
         yield f"\nNot measured: {', '.join(report['failed'])}."
     gone = [name for name in old or () if name not in by_name]
@@ -174,7 +176,8 @@ def markdown(report, goals, old):
 
 def parse_args(args):
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--results", type=Path, required=True, help="directory of NAME.json")
+    parser.add_argument("--results", type=Path, required=True,
+                        help="directory of NAME.json, and of skipped, a line each")
     parser.add_argument("--output", required=True, help="FILE.json and FILE.md are written")
     parser.add_argument("--build", help="directory of what was measured")
     parser.add_argument("--against", type=Path, help="an earlier FILE.json")
@@ -199,7 +202,9 @@ def collect(directory, names):
 def main(args):
     args = parse_args(args)
     results, failed = collect(args.results, args.names)
+    skipped = args.results / "skipped"
     report = {"machine": machine(args.build), "mode": args.mode or "full", "failed": failed,
+              "skipped": skipped.read_text("utf-8").splitlines() if skipped.is_file() else [],
               "results": results}
     old = None
     if args.against:
