@@ -252,6 +252,17 @@ wrong_value(size_t i, const char *value)
 	return args_error(what, value);
 }
 
+/* What getopt_long() has just refused: a letter in the middle of others is not an argument yet. */
+static enum status
+unknown_option(char **argv)
+{
+	const char name[] = { '-', (char)optopt, '\0' };
+
+	if (optopt != 0 && option_find(optopt) < N_OPTIONS)
+		return args_error("no value belongs to", argv[optind - 1]);
+	return args_error("unknown option", optopt ? name : argv[optind - 1]);
+}
+
 enum status
 args_read(int argc, char **argv, struct args *args)
 {
@@ -270,7 +281,7 @@ args_read(int argc, char **argv, struct args *args)
 	}
 	while ((letter = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		if (letter == '?')
-			return args_error("unknown option", argv[optind - 1]);
+			return unknown_option(argv);
 		if (letter == ':')
 			return args_error("an argument is missing for", argv[optind - 1]);
 		if (letter == 'V') {

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 static void
-usage(FILE *out)
+usage(void)
 {
 	fputs("usage: mqtrackd [EAL options] -- --config FILE [--check]\n"
 	      "       mqtrackd --config FILE [--check] | --help | --version\n"
@@ -33,7 +33,7 @@ usage(FILE *out)
 	      "  no --file-prefix   --file-prefix=mqtrack-<process id>\n"
 	      "  no --log-level     what EAL says at every start is left out\n"
 	      "Each lcore but the main one is a worker.\n",
-			out);
+			stdout);
 }
 
 struct options {
@@ -41,9 +41,21 @@ struct options {
 	bool check;
 };
 
-/* @return -1 to go on, else the exit status. */
+/* @param what is wrong with the command line. @param arg quoted behind it; may be empty. */
 static int
-parse_options(int argc, char **argv, struct options *opts)
+usage_error(const char *what, const char *arg, bool eal_options)
+{
+	complain("%s%s%s%s; see mqtrackd --help%s", what, arg[0] ? " '" : "", arg,
+			arg[0] ? "'" : "",
+			eal_options ? ""
+				    : ". Options for EAL stand before `--`, as in mqtrackd -l 0,1 "
+				      "-- --config FILE");
+	return 2;
+}
+
+/* @param eal_options whether there are some before. @return -1 to go on, else the exit status. */
+static int
+parse_options(int argc, char **argv, bool eal_options, struct options *opts)
 {
 	enum {
 		OPT_CHECK = 256
@@ -55,9 +67,11 @@ parse_options(int argc, char **argv, struct options *opts)
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
+	char letter[] = "-?";
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1) {
+	/* the ':' in front tells missing arguments, and that we complain ourselves */
+	while ((opt = getopt_long(argc, argv, ":c:hV", longs, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
 			opts->config = optarg;
@@ -66,24 +80,26 @@ parse_options(int argc, char **argv, struct options *opts)
 			opts->check = true;
 			break;
 		case 'h':
-			usage(stdout);
+			usage();
 			return EXIT_SUCCESS;
 		case 'V':
 			puts("mqtrackd " MQT_VERSION);
 			return EXIT_SUCCESS;
+		case ':':
+			return usage_error("an argument is missing for", argv[optind - 1], true);
 		default:
-			usage(stderr);
-			return 2;
+			/* a letter in the middle of others is not an argument yet */
+			letter[1] = (char)optopt;
+			return usage_error("unknown option",
+					optopt > 0 && optopt < 256 ? letter : argv[optind - 1],
+					eal_options);
 		}
 	}
-	if (optind == argc && opts->config)
-		return -1;
 	if (optind < argc)
-		complain("unexpected argument '%s'", argv[optind]);
-	else
-		complain("--config FILE is missing");
-	usage(stderr);
-	return 2;
+		return usage_error("unexpected argument", argv[optind], eal_options);
+	if (!opts->config)
+		return usage_error("--config FILE is missing", "", true);
+	return -1;
 }
 
 int
@@ -95,7 +111,7 @@ main(int argc, char **argv)
 	int own, status;
 
 	own = eal_args_split(argc, argv);
-	status = parse_options(argc - own, argv + own, &opts);
+	status = parse_options(argc - own, argv + own, own > 0, &opts);
 	if (status >= 0)
 		return status;
 	if (config_load(opts.config, &config, err, sizeof(err)) != 0)

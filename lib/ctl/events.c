@@ -87,7 +87,10 @@ read_types(struct ctl_call *call, const json_t *params, uint32_t *types)
 		int type = type_find(json_array_get(list, i));
 
 		if (type < 0) {
-			ctl_call_error(call, CTL_E_PARAMS, "unknown event type in types");
+			const char *name = json_string_value(json_array_get(list, i));
+
+			ctl_call_error(call, CTL_E_PARAMS, "unknown event type \"%.64s\"",
+					name ? name : "");
 			return false;
 		}
 		*types |= 1u << type;

@@ -297,7 +297,7 @@ bool ctl_clients_target_in(struct ctl_call *call, const json_t *params, struct c
 
 /** Ports to look at: 2 * n_pairs, or 0 without port ids. */
 unsigned ctl_ports_count(const struct mqt_ctl *ctl);
-/** Looks at the links, and logs what has changed. */
+/** Looks at the links, and logs what has changed; not in the first second. */
 void ctl_ports_look(struct mqt_ctl *ctl);
 /** Looks at them now. @return a list of all. */
 json_t *ctl_ports_json(struct mqt_ctl *ctl);

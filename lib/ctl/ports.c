@@ -54,14 +54,24 @@ ctl_ports_count(const struct mqt_ctl *ctl)
 	return ctl->p.port_ids ? 2u * ctl->p.config->n_pairs : 0;
 }
 
+static enum mqt_port_link
+link_of(const struct mqt_ctl *ctl, unsigned port)
+{
+	/* what is gone stays gone: an interface of the same name is another one */
+	return ctl->links[port] == MQT_PORT_GONE ? MQT_PORT_GONE
+						 : mqt_port_link(ctl->p.port_ids[port]);
+}
+
 void
 ctl_ports_look(struct mqt_ctl *ctl)
 {
+	/* it may take a moment to come up */
+	if (mqt_clock_mono(ctl->p.clock) < ctl->started_ns + CTL_WATCH_MS * MQT_NS_PER_MS)
+		return;
 	for (unsigned port = 0; port < ctl_ports_count(ctl); port++) {
-		enum mqt_port_link link = mqt_port_link(ctl->p.port_ids[port]);
+		enum mqt_port_link link = link_of(ctl, port);
 
-		/* what is gone stays gone: an interface of the same name is another one */
-		if (link == ctl->links[port] || ctl->links[port] == MQT_PORT_GONE)
+		if (link == ctl->links[port])
 			continue;
 		ctl->links[port] = link;
 		tell(ctl, port);
@@ -73,12 +83,13 @@ ctl_ports_json(struct mqt_ctl *ctl)
 {
 	json_t *list = json_array();
 
-	ctl_ports_look(ctl);
+	if (ctl_ports_count(ctl) > 0)
+		ctl_ports_look(ctl);
 	for (unsigned port = 0; port < ctl_ports_count(ctl); port++)
 		json_array_append_new(list,
 				json_pack("{s:s, s:i, s:s, s:s, s:s}", "device", device(ctl, port),
 						"pair", (int)(port / 2), "side", side(port), "link",
-						mqt_port_link_name(ctl->links[port]), "rss",
+						mqt_port_link_name(link_of(ctl, port)), "rss",
 						mqt_port_rss_name(mqt_port_rss(
 								ctl->p.port_ids[port]))));
 	return list;

@@ -205,7 +205,6 @@ mqt_ctl_start(const struct mqt_ctl_params *params)
 	ctl->listen_fd = -1;
 	ctl->started_ns = mqt_clock_mono(params->clock);
 	ctl->started_wall_ns = mqt_clock_wall(params->clock);
-	/* a link may take a moment to come up */
 	ctl->watch_due_ns = ctl->started_ns + CTL_WATCH_MS * MQT_NS_PER_MS;
 	TAILQ_INIT(&ctl->conns);
 	LIST_INIT(&ctl->calls);

@@ -32,6 +32,21 @@ check "$LAB_DIR/absent.yaml"
 expect "no such file: refused" [ $? -ne 0 ]
 expect "and named" grep -q absent.yaml "$LAB_DIR/check.log"
 
+# usage WHAT WORDS ARGUMENT...: a wrong command line is status 2 and one line.
+usage() {
+	local what=$1 words=$2
+	shift 2
+	"$MQT_BUILD/app/mqtrackd/mqtrackd" "$@" >"$LAB_DIR/check.log" 2>&1
+	expect "$what: status 2" [ $? = 2 ]
+	expect "$what: one line that says so" [ "$(wc -l <"$LAB_DIR/check.log")" = 1 ]
+	grep -qF -- "$words" "$LAB_DIR/check.log" || { cat "$LAB_DIR/check.log"; fail "$what"; }
+}
+usage "no configuration" "mqtrackd: --config FILE is missing; see mqtrackd --help"
+usage "a file alone" "unexpected argument 'c.yaml'" c.yaml
+usage "no file name" "an argument is missing for '--config'" --config
+usage "an option that is none" "unknown option '--chek'" -- --config c.yaml --chek
+usage "options for EAL without --" "unknown option '-l'; see mqtrackd --help. Options for EAL stand before \`--\`" -l 0,1 --config c.yaml
+
 # Asked of EAL at start: all that 24 bits of packet buffers and slots could take.
 sed '$a mbufs: 16777216\nlimits:\n  max_connections: 16777215' "$LAB_DIR/good.yaml" >"$LAB_DIR/huge.yaml"
 if [ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -lt 56000 ]; then

@@ -7,11 +7,13 @@ lab_tracker 2 || fail "no tracker"
 lab_sub sub -h "$NORTH" -i stays -t t -k 60
 expect_soon "a client is connected" grep -q 'received SUBACK' "$LAB_DIR/sub.log"
 
+link() { ctl info | grep -qE "^ports\.$1\.link +$2\$"; }
+says() { [ "$(grep -cF "$1" "$LAB_DIR/mqtrackd.log")" = "$2" ]; }
+expect "nothing is said of links that came up" says "its link is" 0
+
 trk ip link set in0 down
 cli timeout 2 mosquitto_pub -h "$NORTH" -i lost -t t -m m && fail "traffic through a port that is down"
 expect "with a port down it answers" ctl info
-link() { ctl info | grep -qE "^ports\.$1\.link +$2\$"; }
-says() { [ "$(grep -cF "$1" "$LAB_DIR/mqtrackd.log")" = "$2" ]; }
 expect "and shows it" link 1 down
 expect "and the other port as up" link 0 up
 expect_soon "and says so" says "ports[0].inside (net_af_packet1,iface=in0): its link is down" 1

@@ -18,7 +18,9 @@ static const struct {
 	{ "unknown command", { "frobnicate" }, "unknown command \"frobnicate\"" },
 	{ "command that steers", { ESC "[31m" }, "\"\\x1b[31m\"" },
 	{ "unknown option", { "clients", "--bogus" }, "unknown option \"--bogus\"" },
-	{ "unknown letter", { "clients", "-Q" }, "unknown option" },
+	{ "unknown letter", { "clients", "-Q" }, "unknown option \"-Q\"" },
+	{ "unknown letter before another", { "-QC", "clients" }, "unknown option \"-Q\"" },
+	{ "value for none", { "clients", "--json=1" }, "no value belongs to \"--json=1\"" },
 	{ "no argument", { "clients", "--limit" }, "argument is missing for \"--limit\"" },
 	{ "no number", { "clients", "--limit", "x" }, "\"x\"" },
 	{ "negative", { "clients", "--limit", "-1" }, "\"-1\"" },
@@ -311,6 +313,7 @@ test_events_follow_and_end(void)
 	CHECK(has(run.err, "started again?"));
 	RUN(&t, "events", "--type", "nonsense");
 	CHECK_EQ(run.status, 1);
+	CHECK(has(run.err, "unknown event type \"nonsense\""));
 	RUN(&t, "events", "--since", "6", "--type", "disconnected", "--count", "2", "--json");
 	CHECK(has(run.out, "\"type\":\"disconnected\""));
 	tracker_stop(&t);
