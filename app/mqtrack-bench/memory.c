@@ -16,10 +16,14 @@
 
 /*
  * What a connected client costs: a tracker with one worker gets so many connections by their real
- * handshakes, each with a client id of 23 bytes and no subscriptions, and what the process has
- * resident is compared with what it had before the tracker was made. Nothing is left out, the mbufs of
- * the traffic included. Each number of clients is measured in a process of its own, so that no size
- * meets memory that another has left.
+ * handshakes, each with a client id of 23 bytes, clean session and no subscriptions, and what the
+ * process has resident, its page tables too, is compared with what it had before the tracker was made.
+ * Nothing that the tracker has is left out, the mbufs of the traffic included. Each number of clients
+ * is measured in a process of its own, so that no size meets memory that another has left.
+ *
+ * What the daemon has and this process has not: the table of source addresses, which is made only for
+ * listeners that limit them (24 bytes each, twice limits.max_clients rounded up to a power of two, a
+ * worker); its control socket, with buffers of its clients; rings between workers; reassembly.
  *
  *   memory.bytes_per_client  all of it, a client
  *   memory.conn              of that: connections (slots)
@@ -30,6 +34,10 @@
  *   memory.reserved          EAL's memory a client as allocated, touched or not: what is used of huge
  *                            pages
  *   memory.idle              a tracker made for so many clients before the first comes, whole
+ *   memory.process           all that the process has resident in the end
+ *   memory.ipv6.bytes_per_client  all of it, a client, where all connections are IPv6
+ *   memory.worn.bytes_per_client  the same of IPv4 where every slot has been used before: spare ones
+ *                            (a quarter) are in memory then too, and all that lives have left behind
  */
 
 #define WINDOW       1024u
@@ -38,6 +46,7 @@
 #define MAX_CLIENTS  10000000u
 #define BYTES_GUESS  800u /* a client, for what fits */
 #define SETTLE_TURNS 64u
+#define REST_NS      (20 * MQT_NS_PER_SEC) /* longer than limits.slot_quiet_ms */
 
 enum figure {
 	TOTAL,
@@ -48,6 +57,7 @@ enum figure {
 	REST,
 	RESERVED,
 	IDLE,
+	PROCESS,
 	N_FIGURES,
 };
 
@@ -60,6 +70,20 @@ static const char *const figure_names[N_FIGURES] = {
 	[REST] = "memory.rest",
 	[RESERVED] = "memory.reserved",
 	[IDLE] = "memory.idle",
+	[PROCESS] = "memory.process",
+};
+
+enum variant {
+	IPV4,
+	IPV6,
+	WORN,
+	N_VARIANTS,
+};
+
+/* Of which only the total is told; NULL: all figures. */
+static const char *const variant_names[N_VARIANTS] = {
+	[IPV6] = "memory.ipv6.bytes_per_client",
+	[WORN] = "memory.worn.bytes_per_client",
 };
 
 /* Of a process, bytes. */
@@ -71,6 +95,7 @@ struct usage {
 
 struct rig {
 	uint32_t n, n_begun;
+	bool ipv6;
 	struct tracker *t;
 	struct life lives[WINDOW];
 	struct rte_mbuf *outside[WINDOW], *inside[WINDOW];
@@ -106,7 +131,8 @@ usage_now(void)
 {
 	struct rte_malloc_socket_stats stats;
 	struct usage u = { .resident = bench_proc_bytes("/proc/self/status", "VmRSS") +
-				bench_proc_bytes("/proc/self/status", "HugetlbPages") };
+				bench_proc_bytes("/proc/self/status", "HugetlbPages") +
+				bench_proc_bytes("/proc/self/status", "VmPTE") };
 
 	rte_memseg_contig_walk(add_resident, &u.eal_resident);
 	for (unsigned i = 0; i < rte_socket_count(); i++)
@@ -167,18 +193,56 @@ play_step(struct rig *r, uint32_t n)
 	return 0;
 }
 
+/* Some clients, from the @p first on. @return 0, or -1. */
 static int
-connect_all(struct rig *r)
+connect_some(struct rig *r, uint32_t first, uint32_t n)
 {
-	while (r->n_begun < r->n) {
-		uint32_t n = RTE_MIN(WINDOW, r->n - r->n_begun);
+	for (uint32_t i = 0; i < n; i++) {
+		life_begin(&r->lives[i], first + i, first + i, true, false);
+		r->lives[i].flow.ipv6 = r->ipv6;
+	}
+	for (unsigned step = LIFE_SYN; step <= LIFE_CONNACK; step++)
+		if (play_step(r, n) != 0)
+			return -1;
+	tracker_idle_turn(r->t);
+	return 0;
+}
 
-		for (uint32_t i = 0; i < n; i++, r->n_begun++)
-			life_begin(&r->lives[i], r->n_begun, r->n_begun, true, false);
-		for (unsigned step = LIFE_SYN; step <= LIFE_CONNACK; step++)
+/* Uses every slot: other clients come and go. @return 0, or -1. */
+static int
+wear_out(struct rig *r)
+{
+	uint32_t n_slots = mqt_conns_slots(r->t->worker[0].conns).n, n;
+	uint32_t some = RTE_MIN(WINDOW, r->n / 4 + 1); /* the tracker is not made for many more */
+	uint64_t begin;
+
+	for (uint32_t done = 0; done < n_slots; done += n) {
+		n = RTE_MIN(some, n_slots - done);
+		if (connect_some(r, r->n + done, n) != 0 || tracker_settle(r->t) != 0)
+			return -1;
+		for (uint32_t i = 0; i < n; i++)
+			r->lives[i].step = LIFE_DISCONNECT;
+		for (unsigned step = LIFE_DISCONNECT; step < LIFE_N_STEPS; step++)
 			if (play_step(r, n) != 0)
 				return -1;
 		tracker_idle_turn(r->t);
+	}
+	/* they rest a while */
+	for (begin = bench_now_ns(); tracker_state(r->t, MQT_CONN_FREE) < n_slots;) {
+		tracker_idle_turn(r->t);
+		if (bench_now_ns() - begin > REST_NS)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+connect_all(struct rig *r)
+{
+	for (uint32_t n; r->n_begun < r->n; r->n_begun += n) {
+		n = RTE_MIN(WINDOW, r->n - r->n_begun);
+		if (connect_some(r, r->n_begun, n) != 0)
+			return -1;
 	}
 	for (unsigned i = 0; i < SETTLE_TURNS; i++)
 		tracker_idle_turn(r->t);
@@ -222,6 +286,7 @@ fill_figures(const struct rig *r, const struct usage *before, double v[N_FIGURES
 	v[INFO] = (double)info_bytes(r->t->maps) / n;
 	v[REST] = v[TOTAL] - v[CONN] - v[FLOW_TABLE] - v[MAPS] - v[INFO];
 	v[RESERVED] = (double)(now.eal_allocated - before->eal_allocated) / n;
+	v[PROCESS] = (double)now.resident;
 }
 
 static struct tracker *
@@ -241,7 +306,7 @@ make_tracker(uint32_t n)
 
 /* @return 0, or -1. */
 static int
-measure(uint32_t n, double v[N_FIGURES])
+measure(uint32_t n, enum variant variant, double v[N_FIGURES])
 {
 	struct rig *r = calloc(1, sizeof(*r));
 	struct usage before;
@@ -251,12 +316,15 @@ measure(uint32_t n, double v[N_FIGURES])
 	memset(r, 0xff, sizeof(*r)); /* its memory is there from now on */
 	r->n = n;
 	r->n_begun = 0;
+	r->ipv6 = variant == IPV6;
 	mqt_rcu_register();
 	before = usage_now();
 	r->t = make_tracker(n);
 	if (!r->t)
 		return -1;
 	v[IDLE] = (double)(usage_now().resident - before.resident);
+	if (variant == WORN && wear_out(r) != 0)
+		return -1;
 	if (connect_all(r) != 0 || !is_complete(r))
 		return -1;
 	fill_figures(r, &before, v);
@@ -265,7 +333,7 @@ measure(uint32_t n, double v[N_FIGURES])
 
 /* The same in a process of its own. */
 static int
-measure_apart(uint32_t n, double v[N_FIGURES])
+measure_apart(uint32_t n, enum variant variant, double v[N_FIGURES])
 {
 	int fds[2], status = -1;
 	ssize_t got;
@@ -275,7 +343,7 @@ measure_apart(uint32_t n, double v[N_FIGURES])
 		return -1;
 	pid = fork();
 	if (pid == 0) {
-		bool ok = measure(n, v) == 0;
+		bool ok = measure(n, variant, v) == 0;
 
 		if (ok && write(fds[1], v, N_FIGURES * sizeof(*v)) < 0)
 			ok = false;
@@ -292,20 +360,24 @@ measure_apart(uint32_t n, double v[N_FIGURES])
 /* --- the subcommand ------------------------------------------------------------------------------------ */
 
 static int
-run_size(uint32_t n, struct bench_report *report)
+run_size(uint32_t n, enum variant variant, struct bench_report *report)
 {
 	struct bench_samples *s = calloc(1, sizeof(*s));
+	unsigned n_figures = variant_names[variant] ? 1 : N_FIGURES;
 	double v[N_FIGURES] = { 0 };
 	char name[64];
-	int rc = s ? measure_apart(n, v) : -1;
+	int rc = s ? measure_apart(n, variant, v) : -1;
 
 	if (rc)
 		fprintf(stderr, "mqtrack-bench: memory: not all could connect\n");
-	for (unsigned f = 0; f < N_FIGURES && rc == 0; f++) {
+	for (unsigned f = 0; f < n_figures && rc == 0; f++) {
+		const char *what =
+				variant_names[variant] ? variant_names[variant] : figure_names[f];
+
 		s->n = 1;
 		s->v[0] = v[f];
-		bench_report_add(report, bench_name(name, sizeof(name), figure_names[f], n),
-				"bytes", s, NULL, NULL);
+		bench_report_add(report, bench_name(name, sizeof(name), what, n), "bytes", s, NULL,
+				NULL);
 	}
 	free(s);
 	return rc;
@@ -316,13 +388,18 @@ bench_memory(const struct bench_args *args, struct bench_report *report)
 {
 	uint64_t fit = bench_proc_bytes("/proc/meminfo", "MemAvailable") / BYTES_GUESS / 1000000 *
 			1000000;
-	const uint64_t sizes[] = { 1000000, 4000000, RTE_MIN(fit, (uint64_t)MAX_CLIENTS) };
+	const uint64_t sizes[] = { args->size ? args->size : 1000000, 4000000,
+		RTE_MIN(fit, (uint64_t)MAX_CLIENTS) };
 
-	if (args->size)
-		return run_size((uint32_t)args->size, report) == 0 ? 0 : 1;
-	for (unsigned i = 0; i < RTE_DIM(sizes); i++)
-		if (sizes[i] <= fit && (i == 0 || sizes[i] > sizes[i - 1]) &&
-				run_size((uint32_t)sizes[i], report) != 0)
+	for (unsigned variant = 0; variant < N_VARIANTS; variant++)
+		if (run_size((uint32_t)sizes[0], (enum variant)variant, report) != 0)
 			return 1;
+	for (unsigned i = 1; i < RTE_DIM(sizes) && !args->size; i++)
+		if (sizes[i] <= fit && sizes[i] > sizes[i - 1] &&
+				run_size((uint32_t)sizes[i], IPV4, report) != 0)
+			return 1;
+	if (!args->size && fit < MAX_CLIENTS)
+		bench_skip("memory of 10M clients: %u MiB have to be free",
+				(unsigned)((uint64_t)MAX_CLIENTS * BYTES_GUESS >> 20));
 	return 0;
 }

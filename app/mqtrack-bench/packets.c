@@ -26,7 +26,7 @@ bench_flow_of(uint32_t i)
 }
 
 static void
-write_ip(struct rte_ipv4_hdr *ip, const struct bench_flow *f, bool from_client, uint16_t len)
+write_ipv4(struct rte_ipv4_hdr *ip, const struct bench_flow *f, bool from_client, uint16_t len)
 {
 	uint32_t client = rte_cpu_to_be_32(f->client_ip), broker = rte_cpu_to_be_32(f->broker_ip);
 
@@ -39,6 +39,29 @@ write_ip(struct rte_ipv4_hdr *ip, const struct bench_flow *f, bool from_client, 
 		.src_addr = from_client ? client : broker,
 		.dst_addr = from_client ? broker : client,
 	};
+}
+
+/* A unique local address, RFC 4193. */
+static void
+write_ipv6_address(uint8_t out[16], uint32_t ip)
+{
+	memset(out, 0, 16);
+	out[0] = 0xfd;
+	ip = rte_cpu_to_be_32(ip);
+	memcpy(out + 12, &ip, sizeof(ip));
+}
+
+static void
+write_ipv6(struct rte_ipv6_hdr *ip, const struct bench_flow *f, bool from_client, uint16_t len)
+{
+	*ip = (struct rte_ipv6_hdr){
+		.vtc_flow = rte_cpu_to_be_32(6u << 28),
+		.payload_len = rte_cpu_to_be_16((uint16_t)(len - sizeof(*ip))),
+		.proto = IPPROTO_TCP,
+		.hop_limits = 64,
+	};
+	write_ipv6_address(ip->src_addr, from_client ? f->client_ip : f->broker_ip);
+	write_ipv6_address(ip->dst_addr, from_client ? f->broker_ip : f->client_ip);
 }
 
 /* Of TCP. */
@@ -78,17 +101,19 @@ bench_write(struct rte_mbuf *m, struct bench_flow *f, bool from_client, uint8_t 
 		const void *payload, uint16_t len)
 {
 	struct rte_ether_hdr *eth;
-	struct rte_ipv4_hdr *ip;
 	struct rte_tcp_hdr *tcp;
-	uint16_t tcp_len = header_len(f), ip_len = (uint16_t)(sizeof(*ip) + tcp_len + len);
+	uint16_t l3_len = f->ipv6 ? sizeof(struct rte_ipv6_hdr) : sizeof(struct rte_ipv4_hdr);
+	uint16_t tcp_len = header_len(f), ip_len = (uint16_t)(l3_len + tcp_len + len);
 	uint32_t *seq = from_client ? &f->client_seq : &f->broker_seq;
 
 	eth = (struct rte_ether_hdr *)rte_pktmbuf_append(m, (uint16_t)(sizeof(*eth) + ip_len));
-	ip = (struct rte_ipv4_hdr *)(eth + 1);
-	tcp = (struct rte_tcp_hdr *)(ip + 1);
+	tcp = (struct rte_tcp_hdr *)((uint8_t *)(eth + 1) + l3_len);
 	memset(eth, 2, 2 * sizeof(eth->src_addr));
-	eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-	write_ip(ip, f, from_client, ip_len);
+	eth->ether_type = f->ipv6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	if (f->ipv6)
+		write_ipv6((struct rte_ipv6_hdr *)(eth + 1), f, from_client, ip_len);
+	else
+		write_ipv4((struct rte_ipv4_hdr *)(eth + 1), f, from_client, ip_len);
 	write_tcp(tcp, f, from_client, flags);
 	if (len)
 		memcpy((uint8_t *)tcp + tcp_len, payload, len);
@@ -121,7 +146,8 @@ bench_inspect(const struct mqt_config *config, const struct mqt_hash_key *key, s
 	if (!mqt_pkt_ip_checksum_ok(m, &pkt->view))
 		return false;
 	pkt->src_low = (uint8_t)mqt_flow_key_of(m, &pkt->view, &pkt->key);
-	pkt->hash = mqt_hash_flow(key, &pkt->key, MQT_FLOW_KEY_V4_LEN);
+	pkt->hash = mqt_hash_flow(key, &pkt->key,
+			pkt->view.ip_version == 4 ? MQT_FLOW_KEY_V4_LEN : MQT_FLOW_KEY_V6_LEN);
 	return true;
 }
 

@@ -17,12 +17,13 @@
 #define BENCH_BROKER_IP   RTE_IPV4(10, 255, 0, 1)
 #define BENCH_BROKER_PORT 1883
 
-/** Both ends, and the next sequence number of each. IPv4. */
+/** Both ends, and the next sequence number of each. */
 struct bench_flow {
-	uint32_t client_ip, broker_ip; /* host byte order */
+	uint32_t client_ip, broker_ip; /* host byte order; the last 32 bits where it is IPv6 */
 	uint16_t client_port, broker_port;
 	uint32_t client_seq, broker_seq;
 	uint32_t ts; /* of the timestamp that comes next, the same clock for both; 0: without */
+	bool ipv6;
 };
 
 /** Flow @p i of many, each with other ends at the client's side and other numbers. */
@@ -30,8 +31,8 @@ struct bench_flow bench_flow_of(uint32_t i);
 
 /**
  * Writes a segment into an empty mbuf and moves the sender's sequence number behind it: payload,
- * SYN, FIN. It acknowledges all of the peer's where @p flags has ACK. IPv4, and TCP without options or
- * with timestamps; the checksums are not there, but said to be right, as a port hands over what it has verified.
+ * SYN, FIN. It acknowledges all of the peer's where @p flags has ACK. TCP without options or with
+ * timestamps; the checksums are not there, but said to be right, as a port hands over what it has verified.
  * @param flags enum mqt_tcp_flag.
  */
 void bench_write(struct rte_mbuf *m, struct bench_flow *f, bool from_client, uint8_t flags,

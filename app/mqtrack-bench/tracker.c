@@ -293,7 +293,9 @@ worker_init(struct tracker *t, unsigned index, const char *name)
 static int
 manager_init(struct tracker *t)
 {
-	struct mqt_maps_params maps = { .max_channels = t->config.limits.max_clients };
+	struct mqt_maps_params maps = {
+		.max_channels = t->config.limits.max_clients + t->config.limits.max_retained,
+	};
 	struct mqt_cm_owner owners[TRACKER_MAX_WORKERS];
 	struct mqt_cm_params params = {
 		.config = &t->config,
