@@ -20,7 +20,11 @@
 
 #include <rte_common.h>
 
-/* Memory EAL is given, a rough upper bound; without huge pages only what is touched costs. */
+/*
+ * Memory for the whole configuration, a rough upper bound. EAL is given all of it, though what belongs
+ * to a client (maps, record, session) is allocated beside it: without huge pages only what is touched
+ * costs.
+ */
 #define BASE_MB          96
 #define MBUF_BYTES       2560
 #define CLIENT_BYTES     1024

@@ -123,7 +123,7 @@ test_clients_with_one_signature_are_kept_apart(void)
 	struct mqt_maps *maps = maps_new(N);
 
 	mqt_role_control_assert();
-	/* 16 fit two buckets; the rest is in extendable ones, which must come back too */
+	/* all in one chain, of which each is removed somewhere in the middle, or at an end */
 	for (unsigned round = 0; round < 50; round++) {
 		for (uint64_t n = 1; n <= N; n++)
 			CHECK(mqt_maps_insert(maps, n, colliding_info(n, n), mix(n), 0, n));
