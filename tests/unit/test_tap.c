@@ -411,6 +411,49 @@ test_disconnect_expiry_follows_its_table(void)
 #name, test_##name                                                                 \
 	}
 
+/* The framing of frequent packets, taken in one step, is that of the cursor byte by byte. */
+static void
+test_frequent_packets_of_each_length_are_framed(void)
+{
+	static const uint8_t firsts[] = { 0x30, 0x31, 0x38, 0x32, 0xc0, 0xd0, 0xe0 };
+	static const size_t lens[] = { 0, 1, 2, 3, 125, 126, 127, 128, 129, 255, 256, 300, 16383,
+		16384 };
+	static const uint8_t behind[] = { 0xc0, 0, 0x30, 3, 0, 1, 't', 0xd0, 0, 0xc0 };
+	static uint8_t stream[16384 + 32];
+
+	check_row = "";
+	for (size_t f = 0; f < sizeof(firsts); f++) {
+		for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+			struct mqt_mqtt_cursor cursor = { 0 };
+			struct mqt_mqtt_seen seen = { 0 };
+			size_t len = 0, body = lens[i];
+
+			stream[len++] = firsts[f];
+			do {
+				stream[len++] = (uint8_t)(body & 0x7f) | (body > 0x7f ? 0x80 : 0);
+				body >>= 7;
+			} while (body > 0);
+			memset(stream + len, 0xc0, lens[i]);
+			len += lens[i];
+			memcpy(stream + len, behind, sizeof(behind));
+			len += sizeof(behind);
+			for (size_t at = 0; at < len; at++)
+				CHECK(mqt_mqtt_cursor_feed(&cursor, stream + at, 1, &seen));
+			for (size_t cut = 0; cut <= len;
+					cut += cut < 8 || cut + 12 > len ? 1 : 61) {
+				struct rig rig = rig_start(4);
+
+				feed(&rig, stream, cut);
+				feed(&rig, stream + cut, len - cut);
+				CHECK(rig.ok);
+				CHECK_MEM(&rig.tap.cursor, &cursor, sizeof(cursor));
+				CHECK_MEM(&rig.seen, &seen, sizeof(seen));
+				rig_end(&rig);
+			}
+		}
+	}
+}
+
 static CU_TestInfo tap_tests[] = {
 	TEST(streams_are_reported_as_their_table_says),
 	TEST(only_bodies_that_are_cut_take_memory),
@@ -418,6 +461,7 @@ static CU_TestInfo tap_tests[] = {
 	TEST(fini_gives_back_what_is_being_collected),
 	TEST(a_payload_is_never_looked_at),
 	TEST(only_bytes_of_no_interest_can_be_skipped),
+	TEST(frequent_packets_of_each_length_are_framed),
 	TEST(disconnect_expiry_follows_its_table),
 	CU_TEST_INFO_NULL,
 };
