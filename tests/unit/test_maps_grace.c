@@ -111,6 +111,28 @@ test_reclaimer_wakes_for_each_removal(void)
 	mqt_maps_destroy(maps);
 }
 
+/* A removal wakes nobody where an earlier one is still there, so whoever takes that one looks. */
+static void
+test_reclaim_wakes_the_reclaimer_for_what_came_behind(void)
+{
+	static const struct timespec asleep = { .tv_nsec = 3000000 }; /* the reclaimer, by then */
+	struct mqt_maps *maps = maps_new(8);
+
+	mqt_role_control_assert();
+	CHECK_EQ(mqt_maps_reclaimer_start(maps), 0);
+	for (mqt_chan_id id = 1; id <= 10; id += 2) {
+		CHECK(insert(maps, id, 1) != NULL);
+		CHECK(insert(maps, id + 1, 1) != NULL);
+		CHECK_EQ(mqt_maps_remove(maps, id), 0);
+		wait_for_grace(maps);
+		nanosleep(&asleep, NULL);
+		CHECK_EQ(mqt_maps_remove(maps, id + 1), 0);
+		CHECK_EQ(reclaim_patiently(maps, 2), 2);
+	}
+	mqt_maps_reclaimer_stop(maps);
+	mqt_maps_destroy(maps);
+}
+
 struct section {
 	struct mqt_maps *maps;
 	sem_t entered, leave;
@@ -228,6 +250,8 @@ static CU_TestInfo tests[] = {
 			test_nothing_comes_home_before_its_grace_period },
 	{ "reclaim keeps order and budget", test_reclaim_keeps_order_and_budget },
 	{ "reclaimer wakes for each removal", test_reclaimer_wakes_for_each_removal },
+	{ "reclaim wakes the reclaimer for what came behind",
+			test_reclaim_wakes_the_reclaimer_for_what_came_behind },
 	{ "section holds up reclaim and nothing else does",
 			test_section_holds_up_reclaim_and_nothing_else_does },
 	{ "walk sees each lasting channel once", test_walk_sees_each_lasting_channel_once },

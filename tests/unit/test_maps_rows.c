@@ -70,6 +70,29 @@ test_an_heir_keeps_the_place_of_its_head(void)
 }
 
 static void
+test_clients_of_one_bucket_are_found_in_bulk(void)
+{
+	enum {
+		N = 20
+	};
+	const struct mqt_chan *rows[N + 1];
+	struct mqt_maps *maps = maps_new(64);
+	struct mqt_digest digests[N + 1];
+
+	for (uint64_t client = 1; client <= N; client++)
+		add(maps, client, client);
+	for (uint64_t client = 0; client <= N; client++)
+		digests[client] = neighbour(client);
+	mqt_rcu_read_lock();
+	mqt_maps_lookup_bulk(maps, digests, N + 1, rows);
+	CHECK(rows[0] == NULL);
+	for (uint64_t client = 1; client <= N; client++)
+		CHECK(rows[client] && row_is_whole(rows[client], client, client));
+	mqt_rcu_read_unlock();
+	mqt_maps_destroy(maps);
+}
+
+static void
 note_tag(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag)
 {
 	*(uint32_t *)arg = tag;
@@ -161,6 +184,7 @@ test_an_info_is_not_replaced_without_a_row(void)
 
 static CU_TestInfo tests[] = {
 	{ "an heir keeps the place of its head", test_an_heir_keeps_the_place_of_its_head },
+	{ "clients of one bucket are found in bulk", test_clients_of_one_bucket_are_found_in_bulk },
 	{ "a row used again is as new", test_a_row_used_again_is_as_new },
 	{ "a replaced info comes home to nobody", test_a_replaced_info_comes_home_to_nobody },
 	{ "an info is not replaced without a row", test_an_info_is_not_replaced_without_a_row },
