@@ -295,6 +295,18 @@ free_home(struct cm_rig *r)
 	}
 }
 
+/* Clients do not come, and do not go, in the order in which they came before. */
+static void
+shuffle(struct cm_rig *r)
+{
+	for (uint32_t i = r->n - 1; i > 0; i--) {
+		uint32_t k = (uint32_t)(bench_random(&r->random) % (i + 1)), at = r->order[i];
+
+		r->order[i] = r->order[k];
+		r->order[k] = at;
+	}
+}
+
 static void
 prepare(struct cm_rig *r)
 {
@@ -309,6 +321,7 @@ prepare(struct cm_rig *r)
 		if (i % BEAT_EVERY == 0)
 			beat(r, bench_now_ns());
 	}
+	shuffle(r);
 	r->n_posted = 0;
 	r->n_granted = 0;
 	r->n_refused = 0;

@@ -69,8 +69,9 @@ struct cm_kick {
 
 struct cm_rig {
 	/* immutable while a job runs */
-	uint32_t n; /* clients */
-	uint32_t *order;
+	uint32_t n;                 /* clients */
+	uint32_t *order;            /* of the clients in this job */
+	uint64_t random;            /* that the orders are drawn from */
 	struct mqt_digest *digests; /* by client, the probes' behind them */
 	struct mqt_config config;
 	struct mqt_hash_key key;
