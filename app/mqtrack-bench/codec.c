@@ -17,6 +17,9 @@
  *   ws            frames followed, unmasked as far as needed and fed to a tap, as the tracker does
  *                 for a client's direction
  *
+ * Streams of one kind of packet are told from streams of random kinds and lengths (mixed): with the
+ * former the CPU learns what comes next.
+ *
  * The streams are SIZE KiB, by default more than caches hold. The baseline of all is to read the
  * same bytes in the same pieces, so its bytes a second are what the memory gives. A cursor skips
  * bodies by their length, unread: with large packets it is faster than the memory.
@@ -241,6 +244,35 @@ write_small(uint8_t *buf, size_t cap, uint32_t i)
 	return sizeof(puback);
 }
 
+/* What comes next in write_mixed() is drawn from this. */
+static uint64_t
+mixed_of(uint32_t i)
+{
+	uint64_t state = (i + 1) * 0x9e3779b97f4a7c15u;
+
+	return bench_random(&state);
+}
+
+static bool
+mixed_has_id(uint32_t i)
+{
+	return mixed_of(i) >> 61 >= 3;
+}
+
+/* As from a bridge with many clients behind it: what comes next cannot be told from what came. */
+static size_t
+write_mixed(uint8_t *buf, size_t cap, uint32_t i)
+{
+	uint64_t x = mixed_of(i);
+	uint8_t qos = mixed_has_id(i);
+
+	if (x >> 61 == 0)
+		return write_pingreq(buf, cap, i);
+	if (x >> 61 >= 6)
+		return write_small(buf, cap, 2 * (i % 32768)); /* PUBACK */
+	return publish(buf, cap, qos, qos ? (uint16_t)(1 + i % 65535) : 0, x & 255);
+}
+
 /* ID_LEN bytes. */
 static uint32_t
 client_id(char id[32], uint32_t i)
@@ -399,12 +431,14 @@ static const struct measure {
 	{ "cursor.publish_64k", pass_cursor, write_publish_64k, false },
 	{ "cursor.pingreq", pass_cursor, write_pingreq, true },
 	{ "cursor.small", pass_cursor, write_small, false },
+	{ "cursor.mixed", pass_cursor, write_mixed, false },
 	{ "tap.publish_100", pass_tap, write_publish_100, false },
 	{ "tap.publish_1k", pass_tap, write_publish_1k, false },
 	{ "tap.publish_64k", pass_tap, write_publish_64k, false },
 	{ "tap.qos1_100", pass_tap, write_qos1_100, false },
 	{ "tap.pingreq", pass_tap, write_pingreq, true },
 	{ "tap.small", pass_tap, write_small, false },
+	{ "tap.mixed", pass_tap, write_mixed, false },
 	{ "connect.v311", pass_connect, write_connect_v311, true },
 	{ "connect.v5", pass_connect, write_connect_v5, true },
 	{ "unmask", pass_unmask, write_publish_1k, false },
@@ -419,6 +453,8 @@ is_reported(write_fn write, uint32_t i)
 {
 	if (write == write_small || write == write_ws_small)
 		return i % 8 != 7;
+	if (write == write_mixed)
+		return mixed_has_id(i);
 	return write == write_qos1_100;
 }
 
