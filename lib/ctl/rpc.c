@@ -81,7 +81,9 @@ batch_settle(struct ctl_conn *conn)
 	if (batch->next < json_array_size(batch->requests) || batch->n_pending)
 		return;
 	conn->batch = NULL;
-	if (batch->out.len && ctl_buf_append(&batch->out, "]", 1) == 0)
+	if (batch->out.len && ctl_buf_append(&batch->out, "]", 1) < 0)
+		conn->dead = true;
+	else if (batch->out.len)
 		ctl_conn_send_text(conn, batch->out.data, batch->out.len);
 	batch_free(batch);
 }

@@ -76,6 +76,7 @@ static const struct {
 	{ "clients.list", "{\"limit\":1.5}", -32602 },
 	{ "clients.list", "{\"cursor\":\"x\"}", -32602 },
 	{ "clients.list", "{\"cursor\":\"0000000g\"}", -32602 },
+	{ "clients.list", "{\"cursor\":\"00000000x\"}", -32602 },
 	{ "clients.list", "{\"cursor\":3}", -32602 },
 	{ "clients.list", "{\"clientId\":\"typo\"}", -32602 },
 	{ "clients.list", "{\"domain\":\"nowhere\"}", -32602 },

@@ -100,6 +100,12 @@ test_session_of_a_connected_client_is_shown(void)
 						.flags = MQT_INFO_HAS_EXPIRY,
 						.expiry_sec = UINT32_MAX },
 				UINT32_MAX },
+		{ "5.0, anonymous: nobody could come back to it",
+				{ .proto_ver = 5,
+						.flags = MQT_INFO_HAS_EXPIRY | MQT_INFO_ANONYMOUS,
+						.expiry_sec = 60 },
+				0 },
+		{ "3.1.1, anonymous", { .resume = true, .flags = MQT_INFO_ANONYMOUS }, 0 },
 	};
 	struct tracker t;
 	struct peer p;
