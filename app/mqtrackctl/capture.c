@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum status
@@ -79,6 +80,24 @@ follow(struct client *client, int fd, const char *path, json_t **end)
 	return status;
 }
 
+/* A file that was there before is emptied, and its owner's alone from then on. @return -1 with errno. */
+static int
+file_open(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), err;
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 &&
+			(!S_ISREG(st.st_mode) || (fchmod(fd, 0600) == 0 && ftruncate(fd, 0) == 0)))
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
 enum status
 capture_to_file(struct client *client, json_t *params, const char *path, json_t **end)
 {
@@ -91,7 +110,7 @@ capture_to_file(struct client *client, json_t *params, const char *path, json_t 
 	if (status != STATUS_OK)
 		return status;
 	json_decref(result);
-	fd = to_stdout ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = to_stdout ? STDOUT_FILENO : file_open(path);
 	if (fd < 0)
 		return cannot_write(path);
 	status = follow(client, fd, path, end);

@@ -25,6 +25,7 @@ commented() {
 # capture ARGUMENT...: in the background, its words in capture.log.
 capture() {
 	rm -f "$FILE"
+	[ ! -e "$FILE.before" ] || mv "$FILE.before" "$FILE"
 	ctl capture "$@" -w "$FILE" >"$LAB_DIR/capture.log" 2>&1 &
 	CAPTURE=$!
 }
@@ -38,8 +39,13 @@ captured() {
 # A client that is not there yet, with others before, beside and after it.
 lab_sub other -h "$NORTH" -i other -t '#'
 expect_soon "another client is connected" grep -q 'received SUBACK' "$LAB_DIR/other.log"
+head -c 100000 /dev/zero >"$FILE.before"
+chmod 644 "$FILE.before"
 capture wanted --wait --seconds 4
-expect_soon "it has begun" [ -s "$FILE" ]
+begun() { [ "$(head -c 4 "$FILE" | od -An -tx1)" = ' 0a 0d 0d 0a' ]; }
+expect_soon "it has begun" begun
+expect "its file is its owner's alone, whatever it was before" [ "$(stat -c %a "$FILE")" = 600 ]
+expect "and emptied" [ "$(stat -c %s "$FILE")" -lt 100000 ]
 cli mosquitto_pub -h "$NORTH" -i before -t t -m before-message
 cli mosquitto_pub -h "$NORTH" -i wanted -t t -m wanted-message -q 1
 cli mosquitto_pub -h "$NORTH" -i after -t t -m after-message
