@@ -130,7 +130,6 @@ workers_make(struct idle *d)
 		.pool = d->pool,
 		.n_workers = N_WORKERS,
 		.port_ids = d->port_ids,
-		.name = "idle_w",
 		.socket_id = SOCKET_ID_ANY,
 	};
 

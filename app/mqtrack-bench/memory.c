@@ -27,9 +27,10 @@
  *
  *   memory.bytes_per_client  all of it, a client
  *   memory.conn              of that: connections (slots)
- *   memory.flow_table        of that: EAL's memory: flow tables, mbufs
+ *   memory.flow_table        of that: the flow table
  *   memory.maps              of that: rows and buckets of the maps
  *   memory.info              of that: what is known of the client, with malloc's own
+ *   memory.mbufs             of that: EAL's memory: mbufs
  *   memory.rest              of that: everything else
  *   memory.reserved          EAL's memory a client as allocated, touched or not: what is used of huge
  *                            pages
@@ -54,6 +55,7 @@ enum figure {
 	FLOW_TABLE,
 	MAPS,
 	INFO,
+	MBUFS,
 	REST,
 	RESERVED,
 	IDLE,
@@ -67,6 +69,7 @@ static const char *const figure_names[N_FIGURES] = {
 	[FLOW_TABLE] = "memory.flow_table",
 	[MAPS] = "memory.maps",
 	[INFO] = "memory.info",
+	[MBUFS] = "memory.mbufs",
 	[REST] = "memory.rest",
 	[RESERVED] = "memory.reserved",
 	[IDLE] = "memory.idle",
@@ -281,10 +284,11 @@ fill_figures(const struct rig *r, const struct usage *before, double v[N_FIGURES
 
 	v[TOTAL] = (double)(now.resident - before->resident) / n;
 	v[CONN] = (double)resident(slots.base, (size_t)slots.n * slots.stride) / n;
-	v[FLOW_TABLE] = (double)(now.eal_resident - before->eal_resident) / n;
+	v[FLOW_TABLE] = (double)mqt_conns_table_bytes(r->t->worker[0].conns) / n;
 	v[MAPS] = (double)mqt_maps_bytes(r->t->maps) / n;
 	v[INFO] = (double)info_bytes(r->t->maps) / n;
-	v[REST] = v[TOTAL] - v[CONN] - v[FLOW_TABLE] - v[MAPS] - v[INFO];
+	v[MBUFS] = (double)(now.eal_resident - before->eal_resident) / n;
+	v[REST] = v[TOTAL] - v[CONN] - v[FLOW_TABLE] - v[MAPS] - v[INFO] - v[MBUFS];
 	v[RESERVED] = (double)(now.eal_allocated - before->eal_allocated) / n;
 	v[PROCESS] = (double)now.resident;
 }

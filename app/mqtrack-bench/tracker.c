@@ -259,10 +259,9 @@ tracker_mem_mib(uint64_t max_clients, uint64_t n_slots)
 }
 
 static int
-worker_init(struct tracker *t, unsigned index, const char *name)
+worker_init(struct tracker *t, unsigned index)
 {
 	struct tracker_worker *w = &t->worker[index];
-	char unique[32];
 	struct mqt_conns_params params = {
 		.config = &t->config,
 		.clock = mqt_clock_system(),
@@ -272,11 +271,8 @@ worker_init(struct tracker *t, unsigned index, const char *name)
 		.counters = &w->counters,
 		.worker = index,
 		.n_workers = t->n_workers,
-		.socket_id = SOCKET_ID_ANY,
-		.name = unique,
 	};
 
-	snprintf(unique, sizeof(unique), "%.16s%u", name, index);
 	w->tracker = t;
 	w->index = index;
 	w->tx.burst = tx_burst;
@@ -331,7 +327,7 @@ tracker_init(struct tracker *t, const struct tracker_params *p)
 	if (!t->pool || mqt_hash_key_init(&t->key) != 0)
 		return -1;
 	for (unsigned w = 0; w < t->n_workers; w++)
-		if (worker_init(t, w, p->name) != 0)
+		if (worker_init(t, w) != 0)
 			return -1;
 	return manager_init(t);
 }

@@ -243,7 +243,6 @@ wire_init(struct wire *w, uint32_t n, bool timestamps)
 		.hash_key = &w->key,
 		.n_workers = w->n_lanes,
 		.port_ids = port_ids,
-		.name = "bench",
 		.socket_id = SOCKET_ID_ANY,
 	};
 

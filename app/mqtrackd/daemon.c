@@ -287,7 +287,6 @@ workers_start(struct daemon *d)
 		.captures = d->captures,
 		.n_workers = d->n_workers,
 		.port_ids = d->port_ids,
-		.name = "mqt_w",
 		.socket_id = SOCKET_ID_ANY,
 	};
 

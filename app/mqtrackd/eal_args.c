@@ -21,14 +21,16 @@
 #include <rte_common.h>
 
 /*
- * Memory for the whole configuration, a rough upper bound. EAL is given all of it, though what belongs
- * to a client (maps, record, session) is allocated beside it: without huge pages only what is touched
+ * Rough upper bounds. EAL's memory has the packets and what workers have among themselves; clients,
+ * connections and tables are mapped beside it as they come. Without huge pages only what is touched
  * costs.
  */
 #define BASE_MB          96
 #define MBUF_BYTES       2560
-#define CLIENT_BYTES     1024
-#define CONNECTION_BYTES 1024
+#define FRAGMENT_BYTES   256
+#define CLIENT_BYTES     768 /* connected, all counted, with a small session */
+#define RETAINED_BYTES   512
+#define CONNECTION_BYTES 384 /* without a client */
 #define EMBRYO_BYTES     256
 
 static const char *const memory_options[] = { "-m", "--socket-mem", "--socket-limit", "--no-huge",
@@ -93,17 +95,25 @@ add(struct eal_args *args, const char *fmt, ...)
 }
 
 static uint64_t
+eal_memory_mb(const struct mqt_config *cfg)
+{
+	uint64_t bytes = (uint64_t)cfg->n_mbufs * MBUF_BYTES;
+
+	bytes += (uint64_t)cfg->limits.fragments * FRAGMENT_BYTES * MQT_MAX_WORKERS;
+	return BASE_MB + (bytes >> 20);
+}
+
+static uint64_t
 memory_mb(const struct mqt_config *cfg)
 {
 	const struct mqt_limits *limits = &cfg->limits;
 	uint64_t bytes;
 
-	bytes = (uint64_t)cfg->n_mbufs * MBUF_BYTES;
-	bytes += (uint64_t)limits->max_clients * (CLIENT_BYTES + CONNECTION_BYTES);
-	bytes += (uint64_t)limits->max_retained * CLIENT_BYTES;
+	bytes = (uint64_t)limits->max_clients * CLIENT_BYTES;
+	bytes += (uint64_t)limits->max_retained * RETAINED_BYTES;
 	bytes += (uint64_t)limits->max_connections * CONNECTION_BYTES;
 	bytes += (uint64_t)limits->max_embryos * EMBRYO_BYTES;
-	return BASE_MB + (bytes >> 20);
+	return eal_memory_mb(cfg) + (bytes >> 20);
 }
 
 static int
@@ -117,7 +127,7 @@ add_memory(struct eal_args *args, const struct mqt_config *cfg)
 	if (ret == 0)
 		ret = add(args, "-m");
 	if (ret == 0)
-		ret = add(args, "%" PRIu64, memory_mb(cfg));
+		ret = add(args, "%" PRIu64, eal_memory_mb(cfg));
 	args->memory_mb = memory_mb(cfg);
 	return ret;
 }

@@ -18,7 +18,7 @@ struct eal_args {
 	int argc;
 	char *argv[EAL_ARGS_MAX + 1];  /* ends with NULL; EAL reorders it and writes into it */
 	char *owned[EAL_ARGS_MAX + 1]; /* what is to be freed */
-	uint64_t memory_mb;            /* for the whole of it; 0: the user's own choice */
+	uint64_t memory_mb;            /* for all of the tracker; 0: EAL's is the user's choice */
 };
 
 /**

@@ -70,8 +70,6 @@ struct mqt_conns_params {
 	struct mqt_sources *sources; /* of all workers; NULL: without limits a source address */
 	unsigned worker;             /* index; part of every channel id */
 	unsigned n_workers;          /* that share max_clients and the pool; 0 counts as 1 */
-	int socket_id;
-	const char *name; /* unique prefix for rte_hash names in this process */
 };
 
 /** @return NULL with rte_errno set. Ownership: mqt_conns_destroy(). Context: may block. */
@@ -82,6 +80,9 @@ void mqt_conns_destroy(struct mqt_conns *conns);
 
 /** The slots, for the channel manager. Valid until destroy. */
 struct mqt_slots mqt_conns_slots(const struct mqt_conns *conns);
+
+/** Bytes of the flow table, whatever is in it. */
+uint64_t mqt_conns_table_bytes(const struct mqt_conns *conns);
 
 /**
  * Judges a burst of TCP packets of this owner whose one port is a listener's, in order. Each is

@@ -79,6 +79,13 @@ enum mqt_pkt_kind mqt_pkt_parse(const struct rte_mbuf *m, struct mqt_pkt *pkt);
 void mqt_pkt_endpoints(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
 		struct mqt_endpoint *src, struct mqt_endpoint *dst);
 
+/** Flow key of IPv4. */
+struct mqt_flow_key4 {
+	uint32_t ip_be[2]; /* lower end first */
+	uint16_t port_be[2];
+	uint16_t vlan[2]; /* host byte order */
+};
+
 /**
  * Flow key: both ends in a canonical order, so that it is the same in both directions and on all
  * ports (rule R20). VLAN ids are part of it: the same addresses on two VLANs are two flows. No
@@ -86,11 +93,7 @@ void mqt_pkt_endpoints(const struct rte_mbuf *m, const struct mqt_pkt *pkt,
  */
 struct mqt_flow_key {
 	union {
-		struct {
-			uint32_t ip_be[2]; /* lower end first */
-			uint16_t port_be[2];
-			uint16_t vlan[2]; /* host byte order */
-		} v4;
+		struct mqt_flow_key4 v4;
 		struct {
 			uint8_t ip[2][16];
 			uint16_t port_be[2];
@@ -100,6 +103,7 @@ struct mqt_flow_key {
 	};
 };
 
+_Static_assert(sizeof(struct mqt_flow_key4) == 16, "hashed as bytes: no padding");
 _Static_assert(sizeof(struct mqt_flow_key) == 48, "hashed as bytes: no padding");
 
 #define MQT_FLOW_KEY_V4_LEN 16

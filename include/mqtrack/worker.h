@@ -76,7 +76,6 @@ struct mqt_workers_params {
 	struct mqt_captures *captures; /* outlives it; may be NULL: none */
 	unsigned n_workers;
 	const uint16_t *port_ids; /* DPDK port ids, 2 * n_pairs, outside and inside in turn; copied */
-	const char *name;         /* unique prefix for named DPDK objects */
 	int socket_id;
 	unsigned mailbox_ring; /* messages a mailbox's ring holds, a power of two; 0: 4096 */
 };

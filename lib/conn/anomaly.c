@@ -74,7 +74,7 @@ stranger(const struct mqt_conns *cs, const struct conn *c)
 
 	if (!info)
 		return NULL;
-	conn_endpoints(c, &peer, &broker);
+	table_endpoints(cs, c, &peer, &broker);
 	if (c->flags & CONN_HANDSHAKE)
 		layers_proxy(c->hs, &proxy);
 	if (proxy.src.version) {

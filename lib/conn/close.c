@@ -67,7 +67,7 @@ send_built(struct mqt_conns *cs, const struct conn *c, enum side to, struct mqt_
 	struct rte_mbuf *m;
 
 	put_link_header(c, opposite(to), seg);
-	conn_endpoints(c, &end[CLIENT], &end[BROKER]);
+	table_endpoints(cs, c, &end[CLIENT], &end[BROKER]);
 	seg->src = end[opposite(to)];
 	seg->dst = end[to];
 	seg->has_ts = !!(c->flags & CONN_TS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A worker's connections: the flow table, the slots, and the dispatch of bursts and timers.
+ * A worker's connections: the slots, and the dispatch of bursts and timers.
  *
  * Life-cycle of a connection: conn_create() takes a slot (never used ones first, then the one that
  * has rested longest), gives it the next generation and puts its key into the flow table. The
@@ -9,29 +9,19 @@
  * RELEASE, then it rests for slot_quiet_ms in the quiet FIFO, then it goes to the free FIFO. Slots
  * become free in mqt_conns_expire() only (R1). When none is free, one is taken from a flow that has no
  * channel and passes without a connection as well: an opaque one, else the one that has sent no
- * CONNECT for longest. So connections that say nothing cannot fill the table (R13). Then every
- * later packet of the burst is looked up again, for the slot has changed hands.
+ * CONNECT for longest. So connections that say nothing cannot fill the table (R13).
  *
- * Two tables, for the keys of IPv4 are a third of the size of those of IPv6; private to the
- * worker, therefore without any lock flag. The signature is the low half of the keyed flow hash
- * that came with the packet; the table never hashes by itself. A connection keeps a copy of its key,
- * for rte_hash finds a key by its position only where it may hash by itself.
- *
- * A burst is looked up in bulk and its connections are prefetched, then the packets are judged in
- * order. What a packet of the burst adds or removes is minded: a miss is looked up again once a
- * flow was added that may be its own, and a hit that is no longer in the table too.
+ * A burst is looked up as one, then the packets are judged in order (table.c).
  *
  * Synchronisation: everything belongs to one worker. The slot words and counters are read by
  * others; a slot's counters are cleared before its word shows the new generation.
  * Sources: DESIGN.md R1, R12, R13, R17, I10.
  */
 #include "conn_private.h"
+#include "pages.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <rte_errno.h>
 #include <rte_mempool.h>
@@ -132,7 +122,6 @@ slot_recycle(struct mqt_conns *cs)
 	count(cs, MQT_W_TABLE_RECYCLED);
 	conn_detach(cs, c);
 	conn_set_state(cs, c, MQT_CONN_FREE);
-	cs->recycled = true;
 	return c;
 }
 
@@ -179,97 +168,6 @@ void
 conn_arm_by(struct mqt_conns *cs, struct conn *c, uint64_t after_ns)
 {
 	mqt_wheel_arm_by(cs->wheel, &c->timer, cs->now_ns + after_ns);
-}
-
-/* --- the flow table ---------------------------------------------------------------------------- */
-
-struct conn *
-conn_lookup(struct mqt_conns *cs, const struct mqt_flow_key *key, uint64_t hash, bool ip6)
-{
-	void *data;
-
-	if (rte_hash_lookup_with_hash_data(cs->table[ip6], key, (hash_sig_t)hash, &data) < 0)
-		return NULL;
-	return data;
-}
-
-static void
-key_store(struct conn *c, const struct embryo *e)
-{
-	memset(c->ip, 0, sizeof(c->ip));
-	for (unsigned i = 0; i < 2; i++) {
-		if (e->ip6)
-			memcpy(c->ip[i], e->key.v6.ip[i], 16);
-		else
-			memcpy(c->ip[i], &e->key.v4.ip_be[i], 4);
-		c->port_be[i] = e->ip6 ? e->key.v6.port_be[i] : e->key.v4.port_be[i];
-	}
-}
-
-/* Its VLAN ids are in the link header that is kept for injected segments. */
-static void
-key_load(const struct conn *c, struct mqt_flow_key *key)
-{
-	uint16_t vlan[2];
-
-	*key = (struct mqt_flow_key){ 0 };
-	mqt_l2_vlans(c->l2[CLIENT], c->l2_len[CLIENT], vlan);
-	memcpy(c->flags & CONN_IP6 ? key->v6.vlan : key->v4.vlan, vlan, sizeof(vlan));
-	for (unsigned i = 0; i < 2; i++) {
-		if (c->flags & CONN_IP6) {
-			memcpy(key->v6.ip[i], c->ip[i], 16);
-			key->v6.port_be[i] = c->port_be[i];
-		} else {
-			memcpy(&key->v4.ip_be[i], c->ip[i], 4);
-			key->v4.port_be[i] = c->port_be[i];
-		}
-	}
-}
-
-static bool
-table_add(struct mqt_conns *cs, struct conn *c, const struct embryo *e)
-{
-	if (rte_hash_add_key_with_hash_data(cs->table[e->ip6], &e->key, (hash_sig_t)e->hash, c) !=
-			0)
-		return false;
-	key_store(c, e);
-	c->flags |= CONN_IN_TABLE;
-	cs->added |= added_bit(e->hash);
-	return true;
-}
-
-static void
-table_remove(struct mqt_conns *cs, struct conn *c)
-{
-	bool ip6 = c->flags & CONN_IP6;
-	struct mqt_flow_key key;
-	size_t len = ip6 ? MQT_FLOW_KEY_V6_LEN : MQT_FLOW_KEY_V4_LEN;
-	uint64_t hash;
-
-	key_load(c, &key);
-	hash = mqt_hash_flow(cs->hash_key, &key, len);
-	c->flags &= (uint16_t)~CONN_IN_TABLE;
-	rte_hash_del_key_with_hash(cs->table[ip6], &key, (hash_sig_t)hash);
-	embryo_forget(cs, hash);
-}
-
-static void
-endpoint(const struct conn *c, unsigned i, struct mqt_endpoint *ep)
-{
-	*ep = (struct mqt_endpoint){
-		.port = rte_be_to_cpu_16(c->port_be[i]),
-		.version = c->flags & CONN_IP6 ? 6 : 4,
-	};
-	memcpy(ep->ip, c->ip[i], sizeof(ep->ip));
-}
-
-void
-conn_endpoints(const struct conn *c, struct mqt_endpoint *client, struct mqt_endpoint *broker)
-{
-	unsigned low = c->flags & CONN_CLIENT_LOW ? 0 : 1;
-
-	endpoint(c, low, client);
-	endpoint(c, !low, broker);
 }
 
 /* --- begin and end of a connection ------------------------------------------------------------- */
@@ -356,7 +254,7 @@ conn_detach(struct mqt_conns *cs, struct conn *c)
 	handshake_end(cs, c);
 	mqt_wheel_disarm(cs->wheel, &c->timer);
 	if (c->flags & CONN_IN_TABLE)
-		table_remove(cs, c);
+		embryo_forget(cs, table_remove(cs, c));
 	if (unlikely(c->captured))
 		capture_forget(cs, c);
 }
@@ -562,59 +460,18 @@ judge(struct mqt_conns *cs, struct conn *c, const struct mqt_packet *p)
 		judge_conn(cs, c, p);
 }
 
-static void
-lookup_burst(struct mqt_conns *cs, struct mqt_packet *pkts, unsigned n, struct conn **found)
-{
-	const void *keys[2][MAX_BURST];
-	hash_sig_t sigs[2][MAX_BURST];
-	uint8_t who[2][MAX_BURST];
-	void *data[MAX_BURST];
-	unsigned n_of[2] = { 0, 0 };
-
-	for (unsigned i = 0; i < n; i++) {
-		unsigned ip6 = pkts[i].view.ip_version == 6;
-
-		keys[ip6][n_of[ip6]] = &pkts[i].key;
-		sigs[ip6][n_of[ip6]] = (hash_sig_t)pkts[i].hash;
-		who[ip6][n_of[ip6]++] = (uint8_t)i;
-		found[i] = NULL;
-	}
-	for (unsigned ip6 = 0; ip6 < 2; ip6++) {
-		uint64_t hits = 0;
-
-		if (n_of[ip6] == 0)
-			continue;
-		rte_hash_lookup_with_hash_bulk_data(
-				cs->table[ip6], keys[ip6], sigs[ip6], n_of[ip6], &hits, data);
-		for (unsigned i = 0; i < n_of[ip6]; i++) {
-			if (!(hits & 1ull << i))
-				continue;
-			found[who[ip6][i]] = data[i];
-			rte_prefetch0(data[i]);
-			rte_prefetch0((char *)data[i] + 64);
-			rte_prefetch0((char *)data[i] + 128);
-		}
-	}
-}
-
 void
 mqt_conns_input(struct mqt_conns *cs, struct mqt_packet *pkts, unsigned n)
 {
-	struct conn *found[MAX_BURST];
+	uint32_t slots[MAX_BURST];
 
 	cs->now_ns = mqt_clock_mono(cs->clock);
 	cs->now_ms = (uint32_t)(cs->now_ns / MQT_NS_PER_MS);
-	cs->added = 0;
-	cs->recycled = false;
 	n = RTE_MIN(n, (unsigned)MAX_BURST);
-	lookup_burst(cs, pkts, n, found);
+	table_find(cs, pkts, n, slots);
 	for (unsigned i = 0; i < n; i++) {
-		struct conn *c = found[i];
+		struct conn *c = table_conn(cs, &pkts[i], slots[i]);
 
-		if (c ? cs->recycled || !(c->flags & CONN_IN_TABLE)
-		      : (cs->added & added_bit(pkts[i].hash)) != 0)
-			c = conn_lookup(cs, &pkts[i].key, pkts[i].hash,
-					pkts[i].view.ip_version == 6);
 		if (likely(c) && likely(established_input(cs, c, &pkts[i])))
 			continue;
 		judge(cs, c, &pkts[i]);
@@ -685,42 +542,10 @@ default_slots(const struct mqt_conns_params *p, unsigned n_workers)
 }
 
 static int
-tables_create(struct mqt_conns *cs, const struct mqt_conns_params *p)
-{
-	static const struct {
-		const char *suffix;
-		uint32_t key_len;
-	} kinds[2] = { { "f4", MQT_FLOW_KEY_V4_LEN }, { "f6", MQT_FLOW_KEY_V6_LEN } };
-
-	for (unsigned i = 0; i < 2; i++) {
-		char name[RTE_HASH_NAMESIZE];
-		struct rte_hash_parameters hp = {
-			.name = name,
-			.entries = RTE_MAX(cs->n_slots, 64u),
-			.key_len = kinds[i].key_len,
-			.socket_id = p->socket_id,
-			.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-		};
-
-		snprintf(name, sizeof(name), "%s_%s", p->name, kinds[i].suffix);
-		cs->table[i] = rte_hash_create(&hp);
-		if (!cs->table[i])
-			return -1;
-	}
-	return 0;
-}
-
-/* Pages of slots that are never used are never touched. */
-static int
 slots_create(struct mqt_conns *cs)
 {
-	void *mem = mmap(NULL, (size_t)cs->n_slots * sizeof(*cs->slots), PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (mem == MAP_FAILED)
-		return -1;
-	cs->slots = mem;
-	return 0;
+	cs->slots = pages_map_huge((size_t)cs->n_slots * sizeof(*cs->slots));
+	return cs->slots ? 0 : -1;
 }
 
 static uint32_t
@@ -771,11 +596,11 @@ mqt_conns_create(const struct mqt_conns_params *p)
 	cs->n_slots = default_slots(p, n_workers);
 	atomic_store_explicit(&cs->gauges.state[MQT_CONN_FREE], cs->n_slots, memory_order_relaxed);
 	cs->free = cs->quiet = (struct fifo){ NO_INDEX, NO_INDEX };
-	if (slots_create(cs) || hold_init(cs, default_holds(p, n_workers)) || embryo_init(cs) ||
-			handshake_init(cs) || ws_init(cs))
+	if (slots_create(cs) || table_init(cs) || hold_init(cs, default_holds(p, n_workers)) ||
+			embryo_init(cs) || handshake_init(cs) || ws_init(cs))
 		goto err;
 	cs->wheel = mqt_wheel_create(TICK_NS, cs->now_ns);
-	if (!cs->wheel || tables_create(cs, p))
+	if (!cs->wheel)
 		goto err;
 	return cs;
 err:
@@ -812,10 +637,8 @@ mqt_conns_destroy(struct mqt_conns *cs)
 	embryo_fini(cs);
 	hold_fini(cs);
 	mqt_wheel_destroy(cs->wheel);
-	rte_hash_free(cs->table[0]);
-	rte_hash_free(cs->table[1]);
-	if (cs->slots)
-		munmap(cs->slots, (size_t)cs->n_slots * sizeof(*cs->slots));
+	table_fini(cs);
+	pages_unmap(cs->slots, (size_t)cs->n_slots * sizeof(*cs->slots));
 	free(cs);
 }
 
@@ -823,6 +646,12 @@ struct mqt_slots
 mqt_conns_slots(const struct mqt_conns *cs)
 {
 	return (struct mqt_slots){ cs->slots, sizeof(*cs->slots), cs->n_slots };
+}
+
+uint64_t
+mqt_conns_table_bytes(const struct mqt_conns *cs)
+{
+	return flows_bytes(&cs->flows);
 }
 
 const struct mqt_conns_gauges *

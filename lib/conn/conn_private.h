@@ -2,6 +2,7 @@
 #ifndef CONN_PRIVATE_H
 #define CONN_PRIVATE_H
 
+#include "flows.h"
 #include "mqtrack/capture.h"
 #include "mqtrack/conn.h"
 #include "mqtrack/info.h"
@@ -13,12 +14,11 @@
 #include <assert.h>
 #include <stddef.h>
 
-#include <rte_hash.h>
-
 /*
  * What the files of lib/conn share. Everything here belongs to one worker.
  *
- *   conn.c       table, slots, create and remove, dispatch of a burst
+ *   conn.c       slots, create and remove, dispatch of a burst
+ *   table.c      the flow table, over the array of flows.c
  *   embryo.c     half-open handshakes (R13, R17, R18)
  *   established.c  the short way of most segments
  *   tcp.c        sequence numbers, acknowledgements, FIN and RST
@@ -161,9 +161,8 @@ struct handshake {
 #define CONN_L2_MAX (MQT_L2_MAX - 2)
 
 /*
- * Five cache lines, all used. A segment touches the first three; of what a tap has it is only the
- * broker's part that lies behind them. Index and generation are not kept: the array and the slot's
- * word have them.
+ * Five cache lines. A segment touches the first three, and bytes of the broker the fourth, where
+ * its tap is. Index and generation are not kept: the array and the slot's word have them.
  */
 struct conn {
 	/* hot: what each packet touches */
@@ -175,6 +174,7 @@ struct conn {
 	uint8_t captured : 1; /* see capture.c */
 	uint8_t tries;        /* CLOSING: to be heard; CONNECTED: looks at a silent flow */
 	uint16_t listener;
+	struct mqt_flow_key4 key4; /* of IPv4; else it is in keys6 */
 	struct stream stream[2];
 
 	/* cold: what sessions, injection and timers need */
@@ -194,8 +194,6 @@ struct conn {
 			uint32_t quiet_ms; /* when it began to rest */
 		};
 	};
-	uint8_t ip[2][16]; /* of its flow key, lower end first; IPv4 in the first 4 bytes */
-	uint16_t port_be[2];
 	union {
 		uint8_t inj_code[2];    /* CLOSING: MQTT code of what was injected */
 		uint16_t keepalive_sec; /* before: the broker's or the client's; 0: off */
@@ -205,10 +203,7 @@ struct conn {
 } __rte_cache_aligned;
 
 static_assert(offsetof(struct conn, slot) == 0, "slots are found by their connection");
-static_assert(offsetof(struct conn, stream) + sizeof(struct stream) +
-						offsetof(struct stream, tap.part) <=
-				192,
-		"hot part: three cache lines");
+static_assert(offsetof(struct conn, stream[BROKER].tap) <= 192, "hot part: three cache lines");
 static_assert(MQT_MAX_PAIRS <= 128, "pair has seven bits");
 static_assert(sizeof(struct conn) <= 320, "budget of a connection");
 
@@ -285,10 +280,10 @@ struct mqt_conns {
 	struct mqt_sources *sources;     /* NULL: no limits */
 	bool any_refuses;                /* a listener that lets no unknown flow through */
 	uint8_t parked_max, reorder_max; /* a flow */
-	struct rte_hash *table[2];       /* IPv4, IPv6 */
 	struct mqt_wheel *wheel;
 	struct conn *slots;
 	uint32_t n_slots;
+	struct mqt_flow_key *keys6; /* by slot */
 	struct hold *holds;
 	uint32_t n_holds;
 	struct handshake *handshakes;
@@ -304,8 +299,8 @@ struct mqt_conns {
 	uint64_t now_ns;
 	uint64_t open_ns; /* stamp of the last OPEN */
 	uint32_t now_ms;
+	struct flows flows;
 	uint64_t added; /* hashes of the flows added in this burst: a bit for each of their classes */
-	bool recycled;    /* a slot has changed hands in this burst */
 	uint32_t hand;    /* where the search for a slot to recycle goes on */
 	uint32_t n_fresh; /* slots never used begin here */
 	struct fifo free, quiet;
@@ -349,13 +344,6 @@ static inline uint32_t
 seg_end(const struct mqt_pkt *v)
 {
 	return v->seq + v->payload_len + !!(v->tcp_flags & MQT_TCP_FIN);
-}
-
-/** The class of a flow's hash, for mqt_conns.added. */
-static inline uint64_t
-added_bit(uint64_t hash)
-{
-	return 1ull << (hash >> 32 & 63);
 }
 
 static inline uint32_t
@@ -423,10 +411,6 @@ conn_forward(struct mqt_conns *cs, struct conn *c, uint16_t port, struct rte_mbu
 
 /* --- conn.c ------------------------------------------------------------------------------------ */
 
-/** Looks a flow up. */
-struct conn *conn_lookup(
-		struct mqt_conns *cs, const struct mqt_flow_key *key, uint64_t hash, bool ip6);
-
 /**
  * Makes a connection of an embryo and puts it in the table; an older flow of that key has been
  * removed before. @return NULL: no slot or no room, counted.
@@ -446,9 +430,6 @@ void conn_arm(struct mqt_conns *cs, struct conn *c, uint64_t after_ns);
 /** Where its timer is not to fire earlier anyway. */
 void conn_arm_by(struct mqt_conns *cs, struct conn *c, uint64_t after_ns);
 
-/** Client and broker. */
-void conn_endpoints(const struct conn *c, struct mqt_endpoint *client, struct mqt_endpoint *broker);
-
 bool conn_fail_closed(const struct mqt_conns *cs, const struct conn *c);
 
 /** From now on it only passes, with everything that was held: no channel, not followed. */
@@ -456,6 +437,30 @@ void conn_pass(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /** It cannot be tracked, for the reason @p why: passes or is reset, as its listener says (I10). */
 void conn_untracked(struct mqt_conns *cs, struct conn *c, enum mqt_worker_counter why) WORKER_ROLE;
+
+/* --- table.c ----------------------------------------------------------------------------------- */
+
+int table_init(struct mqt_conns *cs);
+void table_fini(struct mqt_conns *cs);
+
+/** Puts a connection under the key of its embryo. @return false: no room. */
+bool table_add(struct mqt_conns *cs, struct conn *c, const struct embryo *e);
+
+/** Takes it out. @return the hash of its key. */
+uint64_t table_remove(struct mqt_conns *cs, struct conn *c);
+
+/** A burst begins: finds the slots that its packets may belong to; FLOWS_NONE: none. */
+void table_find(struct mqt_conns *cs, const struct mqt_packet *pkts, unsigned n, uint32_t *slots);
+
+/**
+ * The turn of one of them has come.
+ * @param slot what table_find() found. @return its connection, or NULL.
+ */
+struct conn *table_conn(const struct mqt_conns *cs, const struct mqt_packet *p, uint32_t slot);
+
+/** Client and broker of a connection. */
+void table_endpoints(const struct mqt_conns *cs, const struct conn *c, struct mqt_endpoint *client,
+		struct mqt_endpoint *broker);
 
 /* --- embryo.c ---------------------------------------------------------------------------------- */
 

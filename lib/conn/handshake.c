@@ -366,7 +366,7 @@ info_create(struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_co
 
 	id = connect->clientid.len ? connect->clientid : connack->assigned_clientid;
 	layers_proxy(c->hs, &proxy);
-	conn_endpoints(c, &peer, &broker);
+	table_endpoints(cs, c, &peer, &broker);
 	if (proxy.src.version) {
 		via = peer;
 		peer = proxy.src;

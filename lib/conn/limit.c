@@ -75,11 +75,12 @@ limit_undo(struct mqt_conns *cs, const struct embryo *e)
 void
 limit_leave(struct mqt_conns *cs, struct conn *c)
 {
-	unsigned low = c->flags & CONN_CLIENT_LOW ? 0 : 1;
+	struct mqt_endpoint client, broker;
 
 	if (!(c->flags & CONN_COUNTED))
 		return;
 	c->flags &= (uint16_t)~CONN_COUNTED;
+	table_endpoints(cs, c, &client, &broker);
 	mqt_sources_leave(cs->sources, cs->worker,
-			source_key(cs, c->listener, c->ip[low], c->flags & CONN_IP6));
+			source_key(cs, c->listener, client.ip, c->flags & CONN_IP6));
 }

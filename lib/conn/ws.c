@@ -19,9 +19,9 @@
  * Sources: RFC 6455 §5, §7.1; MQTT 5.0 §6; DESIGN.md R11, R15.
  */
 #include "conn_private.h"
+#include "pages.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #define CHUNK     256 /* bytes unmasked at once, a multiple of the key's length */
 #define SKIP_FROM 64  /* a shorter rest of a body is read: that costs no more */
@@ -43,26 +43,19 @@ table_size(const struct mqt_conns *cs)
 int
 ws_init(struct mqt_conns *cs)
 {
-	void *mem;
-
 	for (unsigned i = 0; i < cs->config->n_listeners; i++)
 		if (cs->config->listeners[i].transport == MQT_TRANSPORT_WS)
 			goto wanted;
 	return 0;
 wanted:
-	mem = mmap(NULL, table_size(cs), PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED)
-		return -1;
-	cs->ws = mem;
-	return 0;
+	cs->ws = pages_map(table_size(cs));
+	return cs->ws ? 0 : -1;
 }
 
 void
 ws_fini(struct mqt_conns *cs)
 {
-	if (cs->ws)
-		munmap(cs->ws, table_size(cs));
+	pages_unmap(cs->ws, table_size(cs));
 }
 
 static struct mqt_ws_cursor *

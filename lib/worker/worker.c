@@ -526,7 +526,6 @@ worker_destroy(struct mqt_worker *w)
 static int
 worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 {
-	char name[MQT_NAME_MAX];
 	struct mqt_conns_params cp = {
 		.config = params->config,
 		.clock = params->clock,
@@ -538,11 +537,8 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 		.sources = w->all->sources,
 		.worker = w->index,
 		.n_workers = params->n_workers,
-		.socket_id = params->socket_id,
-		.name = name,
 	};
 
-	snprintf(name, sizeof(name), "%s%u", params->name, w->index);
 	w->tx.burst = tx_burst;
 	w->tx.arg = w;
 	w->tx.counters = w->counters.v;
@@ -574,6 +570,8 @@ worker_init(struct mqt_worker *w, const struct mqt_workers_params *params)
 			return -rte_errno;
 	}
 	for (unsigned i = 0; i < params->n_workers; i++) {
+		char name[RTE_RING_NAMESIZE];
+
 		if (i == w->index)
 			continue;
 		snprintf(name, sizeof(name), "mqt_h%u_%u", i, w->index);

@@ -186,9 +186,8 @@ int
 sim_tracker_start(struct sim_world *w)
 {
 	struct sim_tracker *t = calloc(1, sizeof(*t));
-	struct mqt_workers_params workers = {
-		.n_workers = SIM_WORKERS, .name = "sim", .socket_id = SOCKET_ID_ANY
-	};
+	struct mqt_workers_params workers = { .n_workers = SIM_WORKERS,
+		.socket_id = SOCKET_ID_ANY };
 
 	if (!t)
 		return -1;

@@ -34,7 +34,6 @@
 #define MS        MQT_NS_PER_MS
 
 static struct rte_mempool *pool;
-static unsigned serial;
 
 /* --- the world --------------------------------------------------------------------------------- */
 
@@ -113,7 +112,6 @@ world_config(void)
 static inline void
 world_start(void)
 {
-	char name[16];
 	struct mqt_conns_params p = {
 		.config = &w.config,
 		.clock = &w.clock,
@@ -124,11 +122,8 @@ world_start(void)
 		.counters = &w.counters,
 		.sources = w.sources,
 		.worker = 3,
-		.socket_id = SOCKET_ID_ANY,
-		.name = name,
 	};
 
-	snprintf(name, sizeof(name), "t%u", serial++);
 	w.clock = (struct mqt_clock){ .mono_ns = now, .wall_ns = now };
 	w.tx.burst = capture;
 	w.tx.counters = w.counters.v;

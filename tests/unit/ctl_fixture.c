@@ -154,7 +154,6 @@ tracker_start(struct tracker *t)
 				.pool = t->pool,
 				.n_workers = t->n_workers,
 				.port_ids = (const uint16_t[]){ 0, 1 },
-				.name = name,
 				.socket_id = SOCKET_ID_ANY,
 		});
 		MUST(t->workers);

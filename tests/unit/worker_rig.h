@@ -219,7 +219,6 @@ make_workers(unsigned n)
 		.pool = pool,
 		.n_workers = n,
 		.port_ids = port_ids,
-		.name = "t",
 		.socket_id = SOCKET_ID_ANY,
 	};
 

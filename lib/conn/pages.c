@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Mappings for what a worker has one of a slot. Huge pages are those that the kernel makes by itself
+ * (transparent ones): none has to be set aside for them, and where it has none it takes small ones.
+ * A random access to a table of many MiB costs a walk of the page table beside its cache miss
+ * otherwise.
+ *
+ * Synchronisation: none; at start and end.
+ */
+#include "pages.h"
+
+#include <sys/mman.h>
+
+void *
+pages_map(size_t bytes)
+{
+	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
+void *
+pages_map_huge(size_t bytes)
+{
+	void *mem = pages_map(bytes);
+
+	if (mem)
+		madvise(mem, bytes, MADV_HUGEPAGE); /* an advice: refusal changes nothing */
+	return mem;
+}
+
+void
+pages_unmap(void *mem, size_t bytes)
+{
+	if (mem)
+		munmap(mem, bytes);
+}
