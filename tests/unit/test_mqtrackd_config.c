@@ -215,6 +215,13 @@ static const struct {
 			"4: limits.evnts: unknown key" },
 	{ "unknown key in a list", PORTS "listeners:\n  - name: a\n  - name: b\n    prt: 1\n",
 			"5: listeners[1].prt: unknown key" },
+	{ "unknown key deep in a list",
+			PORTS "listeners:\n  - name: a\n    limits:\n      per_second: 1\n",
+			"5: listeners[0].limits.per_second: unknown key" },
+	{ "number without a value", PORTS "limits:\n  max_connections:\n",
+			"3: limits.max_connections: '' is not a number from 0 to 16777215" },
+	{ "number with nothing in it", PORTS "flap: {hold: \"\"}\n",
+			"2: flap.hold: '' is not a number from 0 to 86400" },
 	{ "key twice", PORTS "mbufs: 2048\npoll: busy\nmbufs: 4096\n",
 			"4: mbufs: stands twice, first in line 2" },
 	{ "value for a mapping", PORTS "\nlimits: 5\n",
@@ -375,6 +382,43 @@ test_broken_files_are_refused_with_line_and_key(void)
 	check_row = "";
 }
 
+/* The longest text there is room for, and one byte more. */
+static void
+test_texts_have_a_greatest_length(void)
+{
+	static const struct {
+		const char *key, *text;
+		size_t most;
+	} rows[] = {
+		{ "node.name", PORTS "node:\n  name: %s\n", MQT_NAME_MAX - 1 },
+		{ "listeners[0].name", PORTS "listeners:\n  - name: %s\n", MQT_NAME_MAX - 1 },
+		{ "listeners[0].domain", PORTS "listeners:\n  - name: a\n    domain: %s\n",
+				MQT_NAME_MAX - 1 },
+		{ "brokers[0].name", PORTS "brokers:\n  - address: 192.0.2.1\n    name: %s\n",
+				MQT_NAME_MAX - 1 },
+		{ "control.socket", PORTS "control:\n  socket: %s\n", 107 },
+	};
+	static struct mqt_config cfg;
+	char text[128], yaml[512], err[512], want[128];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		check_row = rows[i].key;
+		memset(text, 'x', sizeof(text));
+		text[rows[i].most] = '\0';
+		snprintf(yaml, sizeof(yaml), rows[i].text, text);
+		CHECK_EQ(load_str(yaml, &cfg, err, sizeof(err)), 0);
+		text[rows[i].most] = 'x';
+		text[rows[i].most + 1] = '\0';
+		snprintf(yaml, sizeof(yaml), rows[i].text, text);
+		CHECK_EQ(load_str(yaml, &cfg, err, sizeof(err)), -EINVAL);
+		snprintf(want, sizeof(want), "%s: is longer than %zu bytes", rows[i].key,
+				rows[i].most);
+		if (!strstr(err, want))
+			CHECK_STR(err, want);
+	}
+	check_row = "";
+}
+
 static void
 test_lists_that_are_too_long_are_refused(void)
 {
@@ -458,6 +502,7 @@ main(void)
 		{ "every key is read", test_every_key_is_read },
 		{ "broken files are refused with line and key",
 				test_broken_files_are_refused_with_line_and_key },
+		{ "texts have a greatest length", test_texts_have_a_greatest_length },
 		{ "lists that are too long are refused", test_lists_that_are_too_long_are_refused },
 		{ "cut files never crash", test_cut_files_never_crash },
 		{ "an unreadable file is named", test_an_unreadable_file_is_named },
