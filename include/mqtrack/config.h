@@ -108,8 +108,8 @@ struct mqt_limits {
 				     * much silence; an opaque one is forgotten */
 	uint32_t keepalive_grace_ms; /* on top of 1.5 times the keepalive */
 	uint32_t slot_quiet_ms;      /* a released slot rests this long (rule R1) */
-	uint32_t down_batch;         /* DOWNs drained a turn */
-	uint32_t down_slice;         /* channels unregistered a turn */
+	uint32_t down_batch;         /* DOWNs drained a turn: an OPEN waits for so many */
+	uint32_t down_slice;         /* channels unregistered a turn: and for so many */
 	uint32_t events;             /* ring of events, a power of two */
 	uint32_t max_retained;    /* sessions without a connection; the next to expire goes first */
 	uint32_t session_filters; /* topic filters kept of a session, beyond that counted */

@@ -50,8 +50,8 @@ mqt_config_init(struct mqt_config *cfg)
 			.idle_sec = 7200, /* as TCP's own keepalive, RFC 9293 §3.8.4 */
 			.keepalive_grace_ms = 10000,
 			.slot_quiet_ms = 1000,
-			.down_batch = 100000,
-			.down_slice = 1024,
+			.down_batch = 512,
+			.down_slice = 512,
 			.events = 16384,
 			.max_retained = 65536,
 			.session_filters = 64,

@@ -525,6 +525,7 @@ test_storm_of_closed_does_not_hold_up_an_open(void)
 	static char id[N][8];
 	unsigned turns = 0;
 
+	rig->config.limits.down_batch = N; /* what is marked as it is read, is so in this turn */
 	rig->config.limits.down_slice = 16;
 	rig->config.limits.max_retained = N / 2;
 	for (unsigned i = 0; i < N; i++) {
