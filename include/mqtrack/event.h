@@ -80,7 +80,18 @@ struct mqt_event_ring *mqt_event_ring_create(uint32_t size);
 /** Accepts NULL. */
 void mqt_event_ring_destroy(struct mqt_event_ring *ring);
 
-/** Appends; sets ev->seq. Context: control; never blocks; overwrites the oldest. */
+/**
+ * Begins the next event: the caller fills in all but seq, which is set; of clientid only so much as
+ * it has, up to a whole word of 8 bytes. Readers see it from mqt_event_ring_publish() on, or once many
+ * more have begun. Context: control; never blocks; overwrites the oldest.
+ * @return the event, the caller's until it begins the next one or publishes.
+ */
+struct mqt_event *mqt_event_ring_next(struct mqt_event_ring *ring) MQT_REQUIRES(mqt_role_control);
+
+/** Shows readers all that have begun. Context: control; never blocks. */
+void mqt_event_ring_publish(struct mqt_event_ring *ring) MQT_REQUIRES(mqt_role_control);
+
+/** Appends a whole event and publishes it; sets ev->seq. Context: control; never blocks. */
 void mqt_event_ring_write(struct mqt_event_ring *ring, struct mqt_event *ev)
 		MQT_REQUIRES(mqt_role_control);
 

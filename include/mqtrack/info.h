@@ -101,4 +101,11 @@ struct mqt_endpoint mqt_info_broker(const struct mqt_info *info);
 /** The proxy: the client's end of the flow; version 0: none. */
 struct mqt_endpoint mqt_info_via(const struct mqt_info *info);
 
+/** Client and broker at once. */
+void mqt_info_ends(const struct mqt_info *info, struct mqt_endpoint *peer,
+		struct mqt_endpoint *broker);
+
+/** Whether both know the same broker; also where neither knows one. */
+bool mqt_info_same_broker(const struct mqt_info *a, const struct mqt_info *b);
+
 #endif

@@ -26,6 +26,7 @@ enum end_kind {
 
 static const uint8_t ip_len[N_KINDS] = { 0, 4, 16 };
 static const uint8_t end_len[N_KINDS] = { 0, 6, 18 };
+static const uint8_t version_of[N_KINDS] = { 0, 4, 6 };
 
 _Static_assert(MQT_INFO_ENDS_MAX == N_ENDS * 18, "all of IPv6");
 
@@ -87,37 +88,76 @@ mqt_info_size(const struct mqt_info *info)
 	return size;
 }
 
-static struct mqt_endpoint
-endpoint_at(const struct mqt_info *info, enum end end)
+/*
+ * The end that is packed at @p p. In words, each stored once: who reads it at once need not wait
+ * until stores of several widths have left the core.
+ */
+static inline void
+unpack(const uint8_t *p, enum end_kind kind, struct mqt_endpoint *ep)
+{
+	uint64_t ip[2] = { 0, 0 };
+	uint16_t port = 0;
+
+	memcpy(ip, p, kind == END_IP4 ? 4 : kind == END_IP6 ? 16 : 0);
+	if (kind != END_NONE)
+		memcpy(&port, p + ip_len[kind], sizeof(port));
+	memcpy(ep->ip, ip, sizeof(ep->ip));
+	ep->port = port;
+	ep->version = version_of[kind];
+}
+
+static void
+endpoint_at(const struct mqt_info *info, enum end end, struct mqt_endpoint *ep)
 {
 	const uint8_t *p = info->data + strings_len(info);
-	enum end_kind kind = kind_at(info, end);
-	struct mqt_endpoint ep = { .version = 0 };
 
-	if (kind == END_NONE)
-		return ep;
 	for (unsigned before = 0; before < end; before++)
 		p += end_len[kind_at(info, before)];
-	memcpy(ep.ip, p, ip_len[kind]);
-	memcpy(&ep.port, p + ip_len[kind], sizeof(ep.port));
-	ep.version = kind == END_IP4 ? 4 : 6;
-	return ep;
+	unpack(p, kind_at(info, end), ep);
 }
 
 struct mqt_endpoint
 mqt_info_peer(const struct mqt_info *info)
 {
-	return endpoint_at(info, PEER);
+	struct mqt_endpoint ep;
+
+	endpoint_at(info, PEER, &ep);
+	return ep;
 }
 
 struct mqt_endpoint
 mqt_info_broker(const struct mqt_info *info)
 {
-	return endpoint_at(info, BROKER);
+	struct mqt_endpoint ep;
+
+	endpoint_at(info, BROKER, &ep);
+	return ep;
 }
 
 struct mqt_endpoint
 mqt_info_via(const struct mqt_info *info)
 {
-	return endpoint_at(info, VIA);
+	struct mqt_endpoint ep;
+
+	endpoint_at(info, VIA, &ep);
+	return ep;
+}
+
+void
+mqt_info_ends(const struct mqt_info *info, struct mqt_endpoint *peer, struct mqt_endpoint *broker)
+{
+	const uint8_t *p = info->data + strings_len(info);
+
+	unpack(p, kind_at(info, PEER), peer);
+	unpack(p + end_len[kind_at(info, PEER)], kind_at(info, BROKER), broker);
+}
+
+bool
+mqt_info_same_broker(const struct mqt_info *a, const struct mqt_info *b)
+{
+	enum end_kind kind = kind_at(a, BROKER);
+	const uint8_t *pa = a->data + strings_len(a) + end_len[kind_at(a, PEER)];
+	const uint8_t *pb = b->data + strings_len(b) + end_len[kind_at(b, PEER)];
+
+	return kind == kind_at(b, BROKER) && memcmp(pa, pb, end_len[kind]) == 0;
 }

@@ -62,6 +62,7 @@ cm_ahead_opens(struct mqt_cm *cm, struct cm_note *const *notes, unsigned n)
 		mqt_maps_prefetch_client(cm->maps, &notes[i]->info->digest, MQT_MAPS_BUCKET);
 		cm_lock_ahead(&cm->locks, &notes[i]->info->digest);
 		cm_recent_ahead(&cm->recents, &notes[i]->info->digest);
+		cm_flap_ahead(&cm->flaps, &notes[i]->info->digest);
 	}
 	for (enum mqt_maps_step step = MQT_MAPS_ROW; step <= MQT_MAPS_INFO; step++) {
 		for (unsigned i = 0; i < n; i++) {

@@ -34,31 +34,28 @@ announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mq
 		uint32_t n) MQT_REQUIRES(mqt_role_control)
 {
 	size_t id_len = RTE_MIN(info->clientid_len, MQT_EVENT_CLIENTID_MAX);
-	struct mqt_event ev; /* behind the client id it is never read */
+	struct mqt_event *ev = mqt_event_ring_next(cm->events);
 
-	memset(&ev, 0, offsetof(struct mqt_event, clientid));
-	ev.epoch = epoch;
-	ev.wall_ns = cm->wall_ns;
-	ev.mono_ns = cm->now_ns;
-	ev.chan = chan;
-	ev.peer = mqt_info_peer(info);
-	ev.broker = mqt_info_broker(info);
-	ev.clientid_len = info->clientid_len;
-	ev.flags = info->flags;
-	ev.listener = info->listener;
-	ev.domain = info->domain;
-	ev.type = (uint8_t)type;
-	ev.reason = (uint8_t)reason;
-	ev.proto_ver = info->proto_ver;
-	ev.count = n;
-	if (other) {
-		ev.other = other->chan;
-		ev.other_peer = other->peer;
-	}
+	ev->epoch = epoch;
+	ev->wall_ns = cm->wall_ns;
+	ev->mono_ns = cm->now_ns;
+	ev->chan = chan;
+	mqt_info_ends(info, &ev->peer, &ev->broker);
+	ev->clientid_len = info->clientid_len;
+	ev->flags = info->flags;
+	ev->listener = info->listener;
+	ev->domain = info->domain;
+	ev->type = (uint8_t)type;
+	ev->reason = (uint8_t)reason;
+	ev->proto_ver = info->proto_ver;
+	ev->count = n;
+	ev->reserved = 0;
+	ev->other = other ? other->chan : MQT_CHAN_NONE;
+	ev->other_peer = other ? other->peer : (struct mqt_endpoint){ .version = 0 };
 	/* whole words are written */
-	memset(ev.clientid + id_len, 0, RTE_MIN(MQT_EVENT_CLIENTID_MAX - id_len, sizeof(uint64_t)));
-	memcpy(ev.clientid, mqt_info_clientid(info), id_len);
-	mqt_event_ring_write(cm->events, &ev);
+	memset(ev->clientid + id_len, 0,
+			RTE_MIN(MQT_EVENT_CLIENTID_MAX - id_len, sizeof(uint64_t)));
+	memcpy(ev->clientid, mqt_info_clientid(info), id_len);
 	cm_count(cm, MQT_C_EVENTS);
 }
 
@@ -253,6 +250,7 @@ mqt_cm_register(struct mqt_cm *cm, mqt_chan_id id, struct mqt_info *info, uint64
 		return -rte_errno;
 	cm_gauges_update(cm);
 	cm_announce(cm, MQT_EVENT_CONNECTED, MQT_REASON_NONE, id, info, epoch, NULL);
+	mqt_event_ring_publish(cm->events);
 	return 0;
 }
 
@@ -275,6 +273,7 @@ mqt_cm_unregister(struct mqt_cm *cm, mqt_chan_id id)
 		cm_chan_down(cm, row, MQT_REASON_NONE);
 	}
 	cm_chan_remove(cm, row);
+	mqt_event_ring_publish(cm->events);
 	return 0;
 }
 

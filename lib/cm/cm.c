@@ -348,12 +348,13 @@ read_rings(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 	return total;
 }
 
-/* Moves on what was queued or did not fit the rings, and wakes who has got something. */
+/* Shows readers the events, moves on what was queued or did not fit the rings, and wakes its owners. */
 static void
 flush(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 {
 	struct mqt_msg none[1];
 
+	mqt_event_ring_publish(cm->events);
 	for (unsigned w = 0; w < cm->n_owners; w++) {
 		struct mqt_mailbox *mb = cm->owners[w].o.mailbox;
 

@@ -577,6 +577,8 @@ int cm_flaps_init(struct cm_flaps *flaps, const struct mqt_config *config);
 void cm_flaps_fini(struct cm_flaps *flaps);
 /* A newcomer is granted; perhaps it takes another's place. */
 void cm_flap_opened(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_control);
+/* Loads ahead what these will read. */
+void cm_flap_ahead(const struct cm_flaps *flaps, const struct mqt_digest *digest);
 /* A channel has been closed by its broker; perhaps for a newcomer. */
 void cm_flap_closed(struct mqt_cm *cm, const struct mqt_chan *row) MQT_REQUIRES(mqt_role_control);
 /* Whether the client is held down now. */

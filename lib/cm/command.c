@@ -95,6 +95,8 @@ finish(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
 {
 	if (cmd->n_channels == 0)
 		cm_count(cm, MQT_C_KICK_UNKNOWN);
+	mqt_event_ring_publish(
+			cm->events); /* whoever is told that it is done finds what came of it */
 	cmd->done(cmd);
 }
 

@@ -17,6 +17,11 @@
  * the newest number what is still there. A client id is seldom as long as it may be: what is behind
  * it in a slot is of older events, and readers get zeroes.
  *
+ * An event is composed on the stage, out of many small stores, and copied to its slot in whole words
+ * only when it is published: a load that spans stores so fresh would wait until all of them, and all
+ * before them, have left the core. Its slot, which nobody has touched for a whole round, is loaded
+ * meanwhile.
+ *
  * Synchronisation: a sequence lock in each slot. Its version is 2s - 1 while event s is being
  * written and 2s when it is whole. The words of the event are relaxed atomics between fences, so
  * that a reader who is overtaken reads a mixture, which the version tells it to throw away, and
@@ -26,8 +31,10 @@
  * Sources: H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 2012.
  */
 
-#define EVENT_WORDS (sizeof(struct mqt_event) / sizeof(uint64_t))
-#define HEAD_WORDS  (offsetof(struct mqt_event, clientid) / sizeof(uint64_t))
+#define STAGE_EVENTS 16
+#define AHEAD_ID     32 /* bytes */
+#define EVENT_WORDS  (sizeof(struct mqt_event) / sizeof(uint64_t))
+#define HEAD_WORDS   (offsetof(struct mqt_event, clientid) / sizeof(uint64_t))
 
 _Static_assert(sizeof(struct mqt_event) % sizeof(uint64_t) == 0, "copied as words");
 
@@ -41,6 +48,9 @@ _Static_assert(sizeof(struct slot) % 64 == 0, "a slot shares no cache line");
 struct mqt_event_ring {
 	/* immutable */
 	uint64_t size;
+	/* control only: events last + 1, last + 2, ... */
+	unsigned n_staged;
+	struct mqt_event stage[STAGE_EVENTS];
 	/* W: control; R: any; on a line of its own */
 	alignas(64) _Atomic uint64_t last;
 	alignas(64) struct slot slot[];
@@ -112,14 +122,17 @@ static void
 slot_write(struct slot *slot, const struct mqt_event *ev)
 {
 	size_t n = words_of(ev);
-	uint64_t words[EVENT_WORDS];
+	const char *from = (const char *)ev;
 
-	memcpy(words, ev, n * sizeof(words[0]));
 	atomic_store_explicit(&slot->version, 2 * ev->seq - 1, memory_order_relaxed);
 	/* the odd version is seen before any new word: pairs with the fence in slot_read() */
 	atomic_thread_fence(memory_order_release);
-	for (size_t i = 0; i < n; i++)
-		atomic_store_explicit(&slot->word[i], words[i], memory_order_relaxed);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t word;
+
+		memcpy(&word, from + i * sizeof(word), sizeof(word));
+		atomic_store_explicit(&slot->word[i], word, memory_order_relaxed);
+	}
 	/* pairs with the acquire load in slot_read() */
 	atomic_store_explicit(&slot->version, 2 * ev->seq, memory_order_release);
 }
@@ -147,13 +160,54 @@ slot_read(const struct slot *slot, uint64_t seq, struct mqt_event *ev)
 	return true;
 }
 
+static struct slot *
+slot_of(struct mqt_event_ring *ring, uint64_t seq)
+{
+	return &ring->slot[(seq - 1) & (ring->size - 1)];
+}
+
+/* What an event with a client id of usual length will write. */
+static void
+slot_ahead(const struct slot *slot)
+{
+	for (size_t at = 0; at < HEAD_WORDS * sizeof(uint64_t) + AHEAD_ID; at += 64)
+		__builtin_prefetch((const char *)slot + at, 1);
+}
+
+struct mqt_event *
+mqt_event_ring_next(struct mqt_event_ring *ring)
+{
+	struct mqt_event *ev;
+
+	if (ring->n_staged == STAGE_EVENTS)
+		mqt_event_ring_publish(ring);
+	ev = &ring->stage[ring->n_staged++];
+	ev->seq = atomic_load_explicit(&ring->last, memory_order_relaxed) + ring->n_staged;
+	slot_ahead(slot_of(ring, ev->seq));
+	return ev;
+}
+
+void
+mqt_event_ring_publish(struct mqt_event_ring *ring)
+{
+	for (unsigned i = 0; i < ring->n_staged; i++) {
+		const struct mqt_event *ev = &ring->stage[i];
+
+		slot_write(slot_of(ring, ev->seq), ev);
+		/* pairs with the acquire load in mqt_event_ring_last() */
+		atomic_store_explicit(&ring->last, ev->seq, memory_order_release);
+	}
+	ring->n_staged = 0;
+}
+
 void
 mqt_event_ring_write(struct mqt_event_ring *ring, struct mqt_event *ev)
 {
-	ev->seq = atomic_load_explicit(&ring->last, memory_order_relaxed) + 1;
-	slot_write(&ring->slot[(ev->seq - 1) & (ring->size - 1)], ev);
-	/* pairs with the acquire load in mqt_event_ring_last() */
-	atomic_store_explicit(&ring->last, ev->seq, memory_order_release);
+	struct mqt_event *next = mqt_event_ring_next(ring);
+
+	ev->seq = next->seq;
+	*next = *ev;
+	mqt_event_ring_publish(ring);
 }
 
 uint64_t

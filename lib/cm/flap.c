@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <rte_common.h>
+#include <rte_prefetch.h>
 
 /*
  * The flap detector: finds client ids that two devices share, each of which throws the other out.
@@ -78,6 +79,18 @@ static struct cm_flap_entry *
 set_of(const struct cm_flaps *flaps, const struct mqt_digest *digest)
 {
 	return &flaps->entries[(digest->word[1] & flaps->mask) * WAYS];
+}
+
+void
+cm_flap_ahead(const struct cm_flaps *flaps, const struct mqt_digest *digest)
+{
+	const struct cm_flap_entry *set;
+
+	if (!flaps->entries)
+		return;
+	set = set_of(flaps, digest);
+	for (size_t at = 0; at < WAYS * sizeof(*set); at += RTE_CACHE_LINE_SIZE)
+		rte_prefetch0((const char *)set + at);
 }
 
 static struct cm_flap_entry *

@@ -27,18 +27,10 @@
  * Sources: invariant I7; MQTT 5.0 §3.2.2.1.1; MQTT 3.1.1 §3.2.2.2; emqx_cm:open_session.
  */
 
-static bool
-same_broker(const struct mqt_info *a, const struct mqt_info *b)
-{
-	struct mqt_endpoint a_broker = mqt_info_broker(a), b_broker = mqt_info_broker(b);
-
-	return mqt_endpoint_equal(&a_broker, &b_broker);
-}
-
 bool
 cm_inherits(const struct mqt_info *newcomer, const struct mqt_info *older)
 {
-	if ((newcomer->flags & MQT_INFO_CLEAN_START) || !same_broker(newcomer, older))
+	if ((newcomer->flags & MQT_INFO_CLEAN_START) || !mqt_info_same_broker(newcomer, older))
 		return false;
 	return (newcomer->flags & MQT_INFO_SESSION_PRESENT) || newcomer->proto_ver == 3;
 }
@@ -86,7 +78,7 @@ pass_over(struct mqt_cm *cm, struct cm_lock *lock, struct mqt_chan *row)
 		cm_retained_expire(cm, row, MQT_REASON_EXPIRED);
 		return false;
 	}
-	if (!same_broker(newcomer, mqt_chan_info(row)))
+	if (!mqt_info_same_broker(newcomer, mqt_chan_info(row)))
 		return true;
 	if ((newcomer->flags & MQT_INFO_CLEAN_START) || cm_inherits(newcomer, mqt_chan_info(row))) {
 		tell(cm, lock, MQT_EVENT_DISCARDED, MQT_REASON_DISCARDED, row);

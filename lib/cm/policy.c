@@ -40,31 +40,38 @@ holds(const struct mqt_cm *cm, const struct cm_lock *lock, const struct mqt_chan
 	return cm_row_up(row) || lock->state == CM_LOCK_STEPPING;
 }
 
+/* What keeps a newcomer from a client id that @p row is connected by. */
+static enum mqt_reason
+kept_out_by(const struct mqt_cm *cm, const struct cm_lock *lock, const struct mqt_info *info,
+		const struct mqt_chan *row)
+{
+	if (cm->config->listeners[info->listener].policy == MQT_POLICY_REJECT_NEW &&
+			!mqt_info_same_broker(mqt_chan_info(row), info))
+		return MQT_REASON_POLICY;
+	return cm_flap_held(cm, &lock->digest) ? MQT_REASON_FLAPPING : MQT_REASON_NONE;
+}
+
 enum mqt_reason
 cm_policy(struct mqt_cm *cm, const struct cm_lock *lock, const struct mqt_info *info,
 		struct cm_other *other)
 {
-	const struct mqt_listener *listener = &cm->config->listeners[info->listener];
 	const struct mqt_chan *head = mqt_maps_head(cm->maps, &lock->digest);
-	struct mqt_endpoint broker = mqt_info_broker(info), theirs;
+	enum mqt_reason reason = MQT_REASON_NONE;
 	const struct mqt_chan *row = head;
 
 	while (row && !holds(cm, lock, row))
 		row = cm_row_next(row);
-	if (row)
+	if (row && cm->config->listeners[info->listener].bind_username &&
+			!same_username(mqt_chan_info(row), info)) {
 		*other = cm_other_of(row);
-	if (row && listener->bind_username && !same_username(mqt_chan_info(row), info))
 		return MQT_REASON_USERNAME_MISMATCH;
-	for (row = head; row; row = cm_row_next(row)) {
+	}
+	for (row = head; row && reason == MQT_REASON_NONE; row = cm_row_next(row)) {
 		if (cm_row_state(row) != MQT_CHAN_CONNECTED)
 			continue;
-		*other = cm_other_of(row);
-		theirs = mqt_info_broker(mqt_chan_info(row));
-		if (listener->policy == MQT_POLICY_REJECT_NEW &&
-				!mqt_endpoint_equal(&theirs, &broker))
-			return MQT_REASON_POLICY;
-		if (cm_flap_held(cm, &lock->digest))
-			return MQT_REASON_FLAPPING;
+		reason = kept_out_by(cm, lock, info, row);
+		if (reason != MQT_REASON_NONE)
+			*other = cm_other_of(row);
 	}
-	return MQT_REASON_NONE;
+	return reason;
 }

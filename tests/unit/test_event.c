@@ -256,11 +256,51 @@ test_reader_beside_the_writer_sees_whole_events_in_order(void)
 	}
 }
 
+/* What has begun is shown when it is published, or when many more have begun, all of it and in order. */
+static void
+test_what_has_begun_is_read_once_it_is_published(void)
+{
+	enum {
+		N = 100
+	};
+	struct mqt_event_ring *ring = mqt_event_ring_create(128);
+	uint64_t cursor = 0, missed;
+	struct mqt_event ev;
+
+	mqt_role_control_assert();
+	for (uint64_t n = 1; n <= N; n++) {
+		struct mqt_event *next = mqt_event_ring_next(ring);
+		uint64_t seq = next->seq;
+
+		CHECK_EQ(seq, n);
+		CHECK(mqt_event_ring_last(ring) < n);
+		*next = event_of(n);
+		next->seq = seq;
+		if (n == 3) {
+			CHECK_EQ(mqt_event_ring_read(ring, &cursor, &ev, &missed), 0);
+			mqt_event_ring_publish(ring);
+			CHECK_EQ(mqt_event_ring_last(ring), 3);
+		}
+	}
+	CHECK(mqt_event_ring_last(ring) > 3); /* the stage is not for so many */
+	mqt_event_ring_publish(ring);
+	mqt_event_ring_publish(ring); /* nothing more */
+	CHECK_EQ(mqt_event_ring_last(ring), N);
+	for (uint64_t n = 1; n <= N; n++) {
+		CHECK_EQ(mqt_event_ring_read(ring, &cursor, &ev, &missed), 1);
+		CHECK(event_is(&ev, n));
+		CHECK_EQ(missed, 0);
+	}
+	mqt_event_ring_destroy(ring);
+}
+
 static CU_TestInfo tests[] = {
 	{ "every event has a name of its own", test_every_event_has_a_name_of_its_own },
 	{ "create takes powers of two only", test_create_takes_powers_of_two_only },
 	{ "empty ring has nothing to read", test_empty_ring_has_nothing_to_read },
 	{ "write numbers events from one", test_write_numbers_events_from_one },
+	{ "what has begun is read once it is published",
+			test_what_has_begun_is_read_once_it_is_published },
 	{ "reader that keeps up reads all in order", test_reader_that_keeps_up_reads_all_in_order },
 	{ "gap is reported exactly", test_gap_is_reported_exactly },
 	{ "readers do not disturb each other", test_readers_do_not_disturb_each_other },

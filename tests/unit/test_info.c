@@ -48,6 +48,7 @@ check_ends(unsigned p, unsigned b, unsigned v)
 	size_t ends = mqt_info_ends_size(&peer, &broker, v ? &via : NULL);
 	uint8_t *mem = malloc(size + ends + 8);
 	struct mqt_info *info = (struct mqt_info *)(void *)mem;
+	struct mqt_endpoint both[2];
 
 	CHECK_EQ(ends, len[p] + len[b] + len[v]);
 	memset(mem, CANARY, size + ends + 8);
@@ -62,6 +63,10 @@ check_ends(unsigned p, unsigned b, unsigned v)
 	check_end(mqt_info_peer(info), peer);
 	check_end(mqt_info_broker(info), broker);
 	check_end(mqt_info_via(info), via);
+	memset(both, CANARY, sizeof(both));
+	mqt_info_ends(info, &both[0], &both[1]);
+	check_end(both[0], peer);
+	check_end(both[1], broker);
 	CHECK_MEM(mqt_info_clientid(info), "client-1", 8);
 	CHECK_MEM(mqt_info_username(info), "user", 4);
 	CHECK_MEM(mqt_info_cert_cn(info), "cn", 2);
@@ -79,6 +84,40 @@ test_ends_of_each_kind_come_back(void)
 				check_ends(p, b, v);
 }
 
+/* An info of client and broker, nothing else. Ownership: the caller's. */
+static struct mqt_info *
+info_of(unsigned peer_kind, const char *id, const struct mqt_endpoint *broker)
+{
+	struct mqt_info *info = calloc(1, sizeof(*info) + 16 + MQT_INFO_ENDS_MAX);
+	struct mqt_endpoint peer = end_of(peer_kind, 0);
+
+	info->clientid_len = (uint16_t)strlen(id);
+	memcpy(info->data, id, strlen(id));
+	mqt_info_set_ends(info, &peer, broker, NULL);
+	return info;
+}
+
+static void
+test_brokers_are_the_same_wherever_they_lie(void)
+{
+	for (unsigned a = 0; a < N_KINDS; a++) {
+		for (unsigned b = 0; b < N_KINDS; b++) {
+			struct mqt_endpoint ea = end_of(a, 1), eb = end_of(b, 1), other = eb;
+			struct mqt_info *x = info_of(1, "x", &ea), *y = info_of(2, "longer", &eb),
+					*z;
+
+			other.port ^= 0x100;
+			z = info_of(2, "longer", &other);
+			CHECK_EQ(mqt_info_same_broker(x, y), a == b);
+			CHECK_EQ(mqt_info_same_broker(y, x), a == b);
+			CHECK_EQ(mqt_info_same_broker(x, z), a == b && eb.version == 0);
+			free(x);
+			free(y);
+			free(z);
+		}
+	}
+}
+
 static void
 test_an_ipv4_client_with_23_bytes_fits_72(void)
 {
@@ -90,6 +129,7 @@ test_an_ipv4_client_with_23_bytes_fits_72(void)
 
 static CU_TestInfo info_tests[] = {
 	TEST(test_ends_of_each_kind_come_back),
+	TEST(test_brokers_are_the_same_wherever_they_lie),
 	TEST(test_an_ipv4_client_with_23_bytes_fits_72),
 	CU_TEST_INFO_NULL,
 };
