@@ -411,6 +411,10 @@ ctl_start(struct daemon *d)
 		return complain("another tracker answers on %s: stop it or set another "
 				"'control.socket'",
 				path);
+	if (errno == EEXIST)
+		return complain("%s is there and is no socket: remove it or set another "
+				"'control.socket'",
+				path);
 	return complain("no control socket %s: %s. Does its directory exist, and may this user "
 			"write to it?",
 			path, strerror(errno));

@@ -47,6 +47,18 @@ usage "no file name" "an argument is missing for '--config'" --config
 usage "an option that is none" "unknown option '--chek'" -- --config c.yaml --chek
 usage "options for EAL without --" "unknown option '-l'; see mqtrackd --help. Options for EAL stand before \`--\`" -l 0,1 --config c.yaml
 
+# socket WHAT WORDS PATH: where the control socket cannot be.
+socket() {
+	sed "s|^ *- outside:.*|  - outside: net_null0|
+		s|inside:.*|inside: net_null1|; s|socket:.*|socket: $3|" "$LAB_DIR/good.yaml" >"$LAB_DIR/bad.yaml"
+	timeout 10 "$MQT_BUILD/app/mqtrackd/mqtrackd" --config "$LAB_DIR/bad.yaml" >"$LAB_DIR/check.log" 2>&1
+	expect "$1: status 1" [ $? = 1 ]
+	grep -qF -- "$2" "$LAB_DIR/check.log" || { cat "$LAB_DIR/check.log"; fail "$1: does not say $2"; }
+}
+socket "a file in the socket's place" "good.yaml is there and is no socket" "$LAB_DIR/good.yaml"
+socket "no directory for the socket" "No such file or directory. Does its directory exist" "$LAB_DIR/no/s"
+expect "the file is still there" [ -s "$LAB_DIR/good.yaml" ]
+
 # Asked of EAL at start: all that 24 bits of packet buffers and slots could take.
 sed '$a mbufs: 16777216\nlimits:\n  max_connections: 16777215' "$LAB_DIR/good.yaml" >"$LAB_DIR/huge.yaml"
 if [ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -lt 56000 ]; then
