@@ -335,7 +335,7 @@ bench_latency(const struct bench_args *args, struct bench_report *report)
 	if (!res || !r)
 		goto out;
 	r->n = (uint32_t)(args->size ? args->size : DEFAULT_SIZE);
-	if (bench_eal_init(tracker_mem_mib(r->n, 2 * r->n)) != 0)
+	if (bench_eal_init(TRACKER_MEM_MIB) != 0)
 		goto out;
 	rc = run_all(r, args->runs, res) == 0 ? 0 : 1;
 	if (rc)

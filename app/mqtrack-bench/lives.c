@@ -315,7 +315,7 @@ bench_lives(const struct bench_args *args, struct bench_report *report)
 	r->n = (uint32_t)(args->size ? args->size : DEFAULT_SIZE);
 	r->window = RTE_MIN(WINDOW, RTE_MAX(r->n / 2, 1u));
 	r->n_slots = RTE_MAX(RTE_MIN(5 * r->n, RTE_MAX(SLOTS_MAX, 2 * r->n)), SLOTS_MIN);
-	if (bench_eal_init(tracker_mem_mib(r->n_slots, r->n_slots)) != 0)
+	if (bench_eal_init(TRACKER_MEM_MIB) != 0)
 		goto out;
 	rc = run_all(r, args->runs, s, interrupted) == 0 ? 0 : 1;
 	if (rc)

@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <rte_malloc.h>
 #include <rte_memory.h>
 
 /*
@@ -32,8 +31,6 @@
  *   memory.info              of that: what is known of the client, with malloc's own
  *   memory.mbufs             of that: EAL's memory: mbufs
  *   memory.rest              of that: everything else
- *   memory.reserved          EAL's memory a client as allocated, touched or not: what is used of huge
- *                            pages
  *   memory.idle              a tracker made for so many clients before the first comes, whole
  *   memory.process           all that the process has resident in the end
  *   memory.ipv6.bytes_per_client  all of it, a client, where all connections are IPv6
@@ -57,7 +54,6 @@ enum figure {
 	INFO,
 	MBUFS,
 	REST,
-	RESERVED,
 	IDLE,
 	PROCESS,
 	N_FIGURES,
@@ -71,7 +67,6 @@ static const char *const figure_names[N_FIGURES] = {
 	[INFO] = "memory.info",
 	[MBUFS] = "memory.mbufs",
 	[REST] = "memory.rest",
-	[RESERVED] = "memory.reserved",
 	[IDLE] = "memory.idle",
 	[PROCESS] = "memory.process",
 };
@@ -93,7 +88,6 @@ static const char *const variant_names[N_VARIANTS] = {
 struct usage {
 	uint64_t resident;
 	uint64_t eal_resident; /* of that */
-	uint64_t eal_allocated;
 };
 
 struct rig {
@@ -132,15 +126,11 @@ add_resident(const struct rte_memseg_list *list, const struct rte_memseg *seg, s
 static struct usage
 usage_now(void)
 {
-	struct rte_malloc_socket_stats stats;
 	struct usage u = { .resident = bench_proc_bytes("/proc/self/status", "VmRSS") +
 				bench_proc_bytes("/proc/self/status", "HugetlbPages") +
 				bench_proc_bytes("/proc/self/status", "VmPTE") };
 
 	rte_memseg_contig_walk(add_resident, &u.eal_resident);
-	for (unsigned i = 0; i < rte_socket_count(); i++)
-		if (rte_malloc_get_socket_stats(rte_socket_id_by_idx(i), &stats) == 0)
-			u.eal_allocated += stats.heap_allocsz_bytes;
 	return u;
 }
 
@@ -289,7 +279,6 @@ fill_figures(const struct rig *r, const struct usage *before, double v[N_FIGURES
 	v[INFO] = (double)info_bytes(r->t->maps) / n;
 	v[MBUFS] = (double)(now.eal_resident - before->eal_resident) / n;
 	v[REST] = v[TOTAL] - v[CONN] - v[FLOW_TABLE] - v[MAPS] - v[INFO] - v[MBUFS];
-	v[RESERVED] = (double)(now.eal_allocated - before->eal_allocated) / n;
 	v[PROCESS] = (double)now.resident;
 }
 
@@ -315,7 +304,7 @@ measure(uint32_t n, enum variant variant, double v[N_FIGURES])
 	struct rig *r = calloc(1, sizeof(*r));
 	struct usage before;
 
-	if (!r || bench_eal_init(tracker_mem_mib(n, 2ull * n)) != 0)
+	if (!r || bench_eal_init(TRACKER_MEM_MIB) != 0)
 		return -1;
 	memset(r, 0xff, sizeof(*r)); /* its memory is there from now on */
 	r->n = n;

@@ -345,7 +345,7 @@ bench_takeover(const struct bench_args *args, struct bench_report *report)
 		goto out;
 	r->n = (uint32_t)(args->size ? args->size : DEFAULT_SIZE);
 	r->n_samples = RTE_MIN(SAMPLES, r->n);
-	if (bench_eal_init(tracker_mem_mib(2 * r->n, N_WORKERS * MAX_SLOTS)) != 0)
+	if (bench_eal_init(TRACKER_MEM_MIB) != 0)
 		goto out;
 	rc = run_all(r, args->runs, s, interrupted) == 0 ? 0 : 1;
 	if (rc)

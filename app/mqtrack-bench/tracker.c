@@ -251,13 +251,6 @@ tracker_is_clean(const struct tracker *t)
 
 /* --- making and ending ---------------------------------------------------------------------------- */
 
-uint64_t
-tracker_mem_mib(uint64_t max_clients, uint64_t n_slots)
-{
-	/* tables of three maps and their rows; two flow tables */
-	return 128 + (max_clients * 768 + n_slots * 256) / (1024 * 1024);
-}
-
 static int
 worker_init(struct tracker *t, unsigned index)
 {

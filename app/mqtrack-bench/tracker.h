@@ -66,8 +66,8 @@ struct tracker {
 	struct tracker_worker worker[TRACKER_MAX_WORKERS];
 };
 
-/** MiB of EAL's memory for so many clients, and slots of all workers, mbufs not counted. */
-uint64_t tracker_mem_mib(uint64_t max_clients, uint64_t n_slots);
+/** MiB of EAL's memory that a tracker takes at the most: mbufs; nothing there is one a client. */
+#define TRACKER_MEM_MIB 128
 
 /** @return NULL, the reason said on stderr. Context: EAL is there. */
 struct tracker *tracker_create(const struct tracker_params *params);

@@ -230,7 +230,8 @@ ports_create(struct wire *w, uint16_t port_ids[2])
 uint64_t
 wire_memory_mib(uint64_t n)
 {
-	return 128 + n * 480 / (1024 * 1024);
+	/* mbufs; the table of the baseline */
+	return 128 + n * 128 / (1024 * 1024);
 }
 
 static bool
