@@ -36,6 +36,9 @@
  * a look. The other prefetches and views them as the worker does, makes key and hash, and looks
  * them up in bulk in a rte_hash of the same flows.
  *
+ * A portion during which the kernel took the CPU away is in no rate; how many there were is told as
+ * datapath.interrupted, of all that were played.
+ *
  * Several workers: each on an lcore of its own with connections of its own; each writes and times
  * its own portions, all at the same time, and their rates are added up.
  */
@@ -84,8 +87,9 @@ struct work {
 	const struct kind *kind;
 	unsigned n_ways;
 	atomic_uint *arrived; /* lanes, at the ends of all slices so far */
-	uint64_t n[N_WAYS], ns[N_WAYS], cycles[N_WAYS];
-	uint64_t n_hits;
+	uint64_t n[N_WAYS], ns[N_WAYS], cycles[N_WAYS]; /* timed */
+	uint64_t n_sent[N_WAYS], n_hits;                /* all */
+	uint64_t n_interrupted;                         /* portions */
 	bool failed;
 };
 
@@ -229,18 +233,27 @@ static bool
 run_portion(struct work *w, enum way way)
 {
 	uint64_t ns, tsc;
+	long before;
 
 	if (!write_portion(w, way))
 		return false;
+	before = bench_interruptions();
 	ns = bench_now_ns();
 	tsc = rte_rdtsc();
 	if (way == OURS)
 		ours(w->lane);
 	else
 		w->n_hits += baseline(w->lane, way == VIEW);
-	w->cycles[way] += rte_rdtsc() - tsc;
-	w->ns[way] += bench_now_ns() - ns;
-	w->n[way] += WIRE_PORTION;
+	tsc = rte_rdtsc() - tsc;
+	ns = bench_now_ns() - ns;
+	w->n_sent[way] += WIRE_PORTION;
+	if (bench_interruptions() == before) {
+		w->cycles[way] += tsc;
+		w->ns[way] += ns;
+		w->n[way] += WIRE_PORTION;
+	} else {
+		w->n_interrupted++;
+	}
 	return wire_drain(w->lane) == WIRE_PORTION;
 }
 
@@ -270,7 +283,8 @@ run_lane(void *arg)
 
 struct measured {
 	struct bench_samples rate[N_WAYS], cycles[N_WAYS];
-	uint64_t n; /* packets of ours, all runs */
+	uint64_t n;         /* packets of ours, all runs */
+	double interrupted; /* portions of all ways, all runs */
 };
 
 /* All lanes at once. */
@@ -280,6 +294,7 @@ run_once(struct wire *wire, const struct kind *kind, unsigned n_ways, struct mea
 	struct work work[WIRE_MAX_LANES];
 	unsigned next = rte_get_next_lcore(-1, 1, 0);
 	atomic_uint arrived = 0;
+	double interrupted = 0;
 
 	for (unsigned i = wire->n_lanes; i-- > 0;) {
 		work[i] = (struct work){
@@ -298,15 +313,17 @@ run_once(struct wire *wire, const struct kind *kind, unsigned n_ways, struct mea
 		for (unsigned i = 0; i < wire->n_lanes; i++) {
 			const struct work *w = &work[i];
 
-			if (w->failed || w->n_hits != w->n[VIEW])
+			if (w->failed || w->n_hits != w->n_sent[VIEW] || w->n[way] == 0)
 				return false;
 			rate += (double)w->n[way] * 1e9 / (double)w->ns[way];
 			cycles += (double)w->cycles[way] / (double)w->n[way] / wire->n_lanes;
-			out->n += way == OURS ? w->n[way] : 0;
+			out->n += way == OURS ? w->n_sent[way] : 0;
+			interrupted += way == OURS ? (double)w->n_interrupted : 0;
 		}
 		out->rate[way].v[out->rate[way].n++] = rate;
 		out->cycles[way].v[out->cycles[way].n++] = cycles;
 	}
+	out->interrupted += interrupted;
 	return true;
 }
 
@@ -357,10 +374,17 @@ report_kind(struct bench_report *report, const char *what, uint32_t n, const str
 
 /* --- the subcommand -------------------------------------------------------------------------------- */
 
+struct bench {
+	const struct bench_args *args;
+	struct bench_report *report;
+	struct kind kinds[N_KINDS];
+	double n_interrupted; /* portions, so far */
+};
+
 /* @param kinds all with or all without timestamps; the first of all is the headline. */
 static bool
-bench_wire(uint32_t n, unsigned n_lanes, const struct kind *kinds, unsigned n_kinds,
-		const struct bench_args *args, struct bench_report *report)
+bench_wire(struct bench *b, uint32_t n, unsigned n_lanes, const struct kind *kinds,
+		unsigned n_kinds)
 {
 	struct measured *m = calloc(1, sizeof(*m));
 	struct wire *wire = m ? wire_create(n, n_lanes, kinds->timestamps) : NULL;
@@ -370,14 +394,15 @@ bench_wire(uint32_t n, unsigned n_lanes, const struct kind *kinds, unsigned n_ki
 	for (unsigned i = 0; ok && i < n_kinds; i++) {
 		bool bare = i == 0 && !kinds->timestamps;
 
-		ok = measure(wire, &kinds[i], args, bare, m);
+		ok = measure(wire, &kinds[i], b->args, bare, m);
+		b->n_interrupted += m->interrupted;
 		if (n_lanes > 1)
 			snprintf(what, sizeof(what), "datapath.workers%u.%s", n_lanes,
 					kinds[i].name);
 		else
 			snprintf(what, sizeof(what), "datapath.%s", kinds[i].name);
 		if (ok)
-			report_kind(report, what, n, m, bare);
+			report_kind(b->report, what, n, m, bare);
 		else
 			fprintf(stderr,
 					"mqtrack-bench: %s: packets did not take the expected "
@@ -391,12 +416,31 @@ bench_wire(uint32_t n, unsigned n_lanes, const struct kind *kinds, unsigned n_ki
 
 /* One worker. @param all kinds, or those that are measured everywhere. */
 static bool
-bench_one(uint32_t n, const struct kind *kinds, bool all, const struct bench_args *args,
-		struct bench_report *report)
+bench_one(struct bench *b, uint32_t n, bool all)
 {
-	if (!bench_wire(n, 1, kinds, all ? PINGREQ : N_EVERYWHERE, args, report))
+	if (!bench_wire(b, n, 1, b->kinds, all ? PINGREQ : N_EVERYWHERE))
 		return false;
-	return !all || bench_wire(n, 1, &kinds[PINGREQ], 1, args, report);
+	return !all || bench_wire(b, n, 1, &b->kinds[PINGREQ], 1);
+}
+
+static bool
+bench_all(struct bench *b, const uint32_t *sizes, unsigned n_sizes)
+{
+	uint32_t middle = b->args->size ? sizes[0] : MIDDLE_FLOWS;
+	struct bench_samples *s;
+
+	for (unsigned i = 0; i < n_sizes; i++)
+		if (!bench_one(b, sizes[i], sizes[i] == middle))
+			return false;
+	if (rte_lcore_count() > 1 && !bench_wire(b, middle, 2, b->kinds, 1))
+		return false;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return false;
+	s->v[s->n++] = b->n_interrupted;
+	bench_report_add(b->report, "datapath.interrupted", "portions", s, NULL, NULL);
+	free(s);
+	return true;
 }
 
 /* Without huge pages this size would measure the TLB. */
@@ -416,22 +460,22 @@ can_be_huge(void)
 int
 bench_datapath(const struct bench_args *args, struct bench_report *report)
 {
-	static const uint32_t sizes[] = { 1000, MIDDLE_FLOWS, 1000000, HUGE_FLOWS };
+	uint32_t sizes[] = { 1000, MIDDLE_FLOWS, 1000000, HUGE_FLOWS };
 	unsigned n_sizes = RTE_DIM(sizes) - (!args->size && !can_be_huge());
-	uint64_t most = args->size ? args->size : sizes[n_sizes - 1];
-	struct kind *kinds = calloc(N_KINDS, sizeof(*kinds));
-	bool ok = kinds != NULL;
+	struct bench *b = calloc(1, sizeof(*b));
+	bool ok = b != NULL;
 
-	if (!ok || bench_eal_init_lcores(wire_memory_mib(most), WIRE_MAX_LANES) != 0)
-		return 1;
-	kinds_init(kinds);
-	if (args->size)
-		ok = bench_one((uint32_t)args->size, kinds, true, args, report);
-	for (unsigned i = 0; ok && !args->size && i < n_sizes; i++)
-		ok = bench_one(sizes[i], kinds, sizes[i] == MIDDLE_FLOWS, args, report);
-	if (ok && rte_lcore_count() > 1)
-		ok = bench_wire((uint32_t)(args->size ? args->size : MIDDLE_FLOWS), 2, kinds, 1,
-				args, report);
-	free(kinds);
+	if (args->size) {
+		sizes[0] = (uint32_t)args->size;
+		n_sizes = 1;
+	}
+	ok = ok && bench_eal_init_lcores(wire_memory_mib(sizes[n_sizes - 1]), WIRE_MAX_LANES) == 0;
+	if (ok) {
+		b->args = args;
+		b->report = report;
+		kinds_init(b->kinds);
+		ok = bench_all(b, sizes, n_sizes);
+	}
+	free(b);
 	return ok ? 0 : 1;
 }
