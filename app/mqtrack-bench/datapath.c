@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
@@ -45,6 +46,8 @@
 
 #define PACKETS      2048000u /* a run and lane, each way */
 #define SLICES       80u      /* that a run consists of, the ways in turn */
+#define FEW_SLICES   10u      /* with several lanes, for at the end of each one waits for all */
+#define SPINS        10000u   /* before a lane that waits gives its CPU away */
 #define TOPIC        "devices/12345678"
 #define PAYLOAD      "{\"t\":21.5,\"h\":40}"
 #define HEADERS      54u /* Ethernet, IPv4, TCP */
@@ -264,17 +267,21 @@ wait_for_others(const struct work *w, unsigned slice)
 	unsigned all = slice * w->lane->wire->n_lanes;
 
 	atomic_fetch_add(w->arrived, 1);
-	while (atomic_load(w->arrived) < all)
-		rte_pause();
+	for (unsigned i = 0; atomic_load(w->arrived) < all; i++)
+		if (i < SPINS)
+			rte_pause();
+		else
+			usleep(100);
 }
 
 static int
 run_lane(void *arg)
 {
 	struct work *w = arg;
+	unsigned n_slices = w->lane->wire->n_lanes > 1 ? FEW_SLICES : SLICES;
 
-	for (unsigned slice = 0; slice < SLICES * w->n_ways; slice++) {
-		for (unsigned i = 0; i < PACKETS / SLICES && !w->failed; i += WIRE_PORTION)
+	for (unsigned slice = 0; slice < n_slices * w->n_ways; slice++) {
+		for (unsigned i = 0; i < PACKETS / n_slices && !w->failed; i += WIRE_PORTION)
 			w->failed = !run_portion(w, slice % w->n_ways);
 		wait_for_others(w, slice + 1);
 	}
