@@ -35,10 +35,11 @@ enum mqt_slot_counter { /* from the broker's side, as EMQX counts: recv is from 
 	MQT_SLOT_N_COUNTERS,
 };
 
+/** The counters are a cache line of their own: a segment without payload needs none of them. */
 struct mqt_slot {
-	_Atomic uint64_t word; /* generation << 8 | state. W: worker, control (kill only); R: any */
 	_Atomic uint64_t counter[MQT_SLOT_N_COUNTERS]; /* W: worker, relaxed; R: any, relaxed */
 	_Atomic uint64_t seen_ns; /* last MQTT bytes from the client, mono. W: worker; R: any */
+	_Atomic uint64_t word; /* generation << 8 | state. W: worker, control (kill only); R: any */
 };
 
 /** A worker's slots: an array of connections that each begin with a struct mqt_slot. */

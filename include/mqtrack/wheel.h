@@ -15,11 +15,16 @@
 
 struct mqt_wheel;
 
-/** A timer, embedded in what it times. Zeroed is disarmed. Ownership: the caller's storage. */
+#define MQT_WHEEL_REACH (16ull << 30)
+
+/**
+ * A timer, embedded in what it times. Zeroed is disarmed. Ownership: the caller's storage. All of a
+ * wheel lie near each other, see mqt_wheel_create(), so their links are short.
+ */
 struct mqt_timer {
-	struct mqt_timer *next;
-	struct mqt_timer **pprev; /* NULL: not armed */
 	uint64_t due_tick;
+	uint32_t next;
+	uint32_t prev; /* 0: not armed */
 };
 
 /**
@@ -31,9 +36,11 @@ typedef void (*mqt_wheel_fn)(struct mqt_timer *timer, void *arg);
 /**
  * @param tick_ns length of a tick, at least 1.
  * @param now_ns the wheel's start.
+ * @param base where the memory of its timers begins: each lies within MQT_WHEEL_REACH bytes from there.
+ *        Its timers alone are looked at.
  * @return NULL with errno set (ENOMEM, EINVAL). Ownership: mqt_wheel_destroy().
  */
-struct mqt_wheel *mqt_wheel_create(uint64_t tick_ns, uint64_t now_ns);
+struct mqt_wheel *mqt_wheel_create(uint64_t tick_ns, uint64_t now_ns, void *base);
 
 /** Accepts NULL. Timers still armed are forgotten, not called. */
 void mqt_wheel_destroy(struct mqt_wheel *wheel);
@@ -53,7 +60,7 @@ void mqt_wheel_disarm(struct mqt_wheel *wheel, struct mqt_timer *timer);
 static inline bool
 mqt_timer_armed(const struct mqt_timer *timer)
 {
-	return timer->pprev != NULL;
+	return timer->prev != 0;
 }
 
 /**

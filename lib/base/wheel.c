@@ -11,11 +11,11 @@
  *     empty time costs nothing, however far the clock jumps;
  *   - moving the position forward up to the begin of that slot changes no timer's level or slot.
  *
- * When the position reaches the begin of a slot, its timers are detached to `moving` and then
+ * When the position reaches the begin of a slot, its timers are detached to MOVING and then
  * handled one by one: due now, or put into a lower level. The list may be left half done when the
  * work of a call is used up, so that a slot with a million timers does not stall the lcore.
  *
- * A timer that is armed for a time already given to mqt_wheel_expire() goes to `past`, a queue,
+ * A timer that is armed for a time already given to mqt_wheel_expire() goes to PAST, a queue,
  * and fires in the next call: one that arms itself for the past cannot keep a call from ending.
  *
  * A bit of a map may be set for a slot that has been emptied by disarming; it is cleared when
@@ -27,6 +27,7 @@
  */
 #include "mqtrack/wheel.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,22 +40,36 @@
 /* Timers put into a lower level in a call, for each timer it may fire. */
 #define MOVES_PER_FIRE 16
 
+/*
+ * A link is a number: 0 is none, then come the heads of all lists, then the timers by where they are.
+ * prev names whatever has the timer as its next, a head or a timer.
+ */
+enum list {
+	SLOTS = 1, /* of level and slot, in turn */
+	MOVING = SLOTS + N_LEVELS * N_SLOTS,
+	PAST,
+	FIRST_TIMER,
+};
+
+#define UNIT sizeof(uint64_t) /* of which timers are apart */
+
+static_assert(MQT_WHEEL_REACH / UNIT <= UINT32_MAX - FIRST_TIMER, "links reach that far");
+
 struct mqt_wheel {
+	char *base;
 	uint64_t tick_ns;
 	uint64_t start_ns;
 	uint64_t position;  /* tick up to which slots are handled; not past target */
 	uint64_t target;    /* tick of the latest time given to expire */
 	uint64_t n_expires; /* calls of expire begun */
 	uint64_t n_armed;
-	struct mqt_timer *moving;
-	struct mqt_timer *past; /* due_tick: n_expires when it was armed */
-	struct mqt_timer **past_tail;
-	uint64_t used[N_LEVELS]; /* bit s: slot s may hold timers */
-	struct mqt_timer *slot[N_LEVELS][N_SLOTS];
+	uint64_t used[N_LEVELS];    /* bit s: slot s may hold timers */
+	uint32_t past_last;         /* the last of PAST, or its head */
+	uint32_t head[FIRST_TIMER]; /* of PAST: due_tick is n_expires when it was armed */
 };
 
 struct mqt_wheel *
-mqt_wheel_create(uint64_t tick_ns, uint64_t now_ns)
+mqt_wheel_create(uint64_t tick_ns, uint64_t now_ns, void *base)
 {
 	struct mqt_wheel *w;
 
@@ -65,9 +80,10 @@ mqt_wheel_create(uint64_t tick_ns, uint64_t now_ns)
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return NULL;
+	w->base = base;
 	w->tick_ns = tick_ns;
 	w->start_ns = now_ns;
-	w->past_tail = &w->past;
+	w->past_last = PAST;
 	return w;
 }
 
@@ -77,26 +93,55 @@ mqt_wheel_destroy(struct mqt_wheel *w)
 	free(w);
 }
 
-static void
-link_timer(struct mqt_timer **head, struct mqt_timer *t)
+static struct mqt_timer *
+timer_at(const struct mqt_wheel *w, uint32_t link)
 {
-	t->next = *head;
-	t->pprev = head;
+	return (struct mqt_timer *)(w->base + (size_t)(link - FIRST_TIMER) * UNIT);
+}
+
+static uint32_t
+link_of(const struct mqt_wheel *w, const struct mqt_timer *t)
+{
+	size_t at = (size_t)((const char *)t - w->base) / UNIT;
+
+	assert(at <= UINT32_MAX - FIRST_TIMER);
+	return (uint32_t)at + FIRST_TIMER;
+}
+
+static uint32_t *
+next_of(struct mqt_wheel *w, uint32_t link)
+{
+	return link < FIRST_TIMER ? &w->head[link] : &timer_at(w, link)->next;
+}
+
+static void
+link_behind(struct mqt_wheel *w, uint32_t prev, struct mqt_timer *t)
+{
+	uint32_t *next = next_of(w, prev);
+
+	t->next = *next;
+	t->prev = prev;
+	*next = link_of(w, t);
 	if (t->next)
-		t->next->pprev = &t->next;
-	*head = t;
+		timer_at(w, t->next)->prev = *next;
 }
 
 static void
 unlink_timer(struct mqt_wheel *w, struct mqt_timer *t)
 {
-	*t->pprev = t->next;
+	*next_of(w, t->prev) = t->next;
 	if (t->next)
-		t->next->pprev = t->pprev;
-	else if (w->past_tail == &t->next)
-		w->past_tail = t->pprev;
-	t->next = NULL;
-	t->pprev = NULL;
+		timer_at(w, t->next)->prev = t->prev;
+	else if (w->past_last == link_of(w, t))
+		w->past_last = t->prev;
+	t->next = 0;
+	t->prev = 0;
+}
+
+static uint32_t
+list_of(unsigned level, unsigned slot)
+{
+	return SLOTS + level * N_SLOTS + slot;
 }
 
 /* Puts a timer whose due_tick is behind the position into its slot. */
@@ -107,7 +152,7 @@ link_slot(struct mqt_wheel *w, struct mqt_timer *t)
 	unsigned level = high_bit / DIGIT_BITS;
 	unsigned slot = (unsigned)(t->due_tick >> level * DIGIT_BITS) & DIGIT_MASK;
 
-	link_timer(&w->slot[level][slot], t);
+	link_behind(w, list_of(level, slot), t);
 	w->used[level] |= 1ull << slot;
 }
 
@@ -115,10 +160,8 @@ static void
 link_past(struct mqt_wheel *w, struct mqt_timer *t)
 {
 	t->due_tick = w->n_expires;
-	t->next = NULL;
-	t->pprev = w->past_tail;
-	*w->past_tail = t;
-	w->past_tail = &t->next;
+	link_behind(w, w->past_last, t);
+	w->past_last = link_of(w, t);
 }
 
 /* Rounded up: no timer fires too early. */
@@ -133,7 +176,7 @@ tick_of(const struct mqt_wheel *w, uint64_t due_ns)
 void
 mqt_wheel_arm(struct mqt_wheel *w, struct mqt_timer *t, uint64_t due_ns)
 {
-	if (t->pprev)
+	if (t->prev)
 		unlink_timer(w, t);
 	else
 		w->n_armed++;
@@ -154,7 +197,7 @@ mqt_wheel_arm_by(struct mqt_wheel *w, struct mqt_timer *t, uint64_t due_ns)
 void
 mqt_wheel_disarm(struct mqt_wheel *w, struct mqt_timer *t)
 {
-	if (!t->pprev)
+	if (!t->prev)
 		return;
 	unlink_timer(w, t);
 	w->n_armed--;
@@ -183,7 +226,7 @@ advance(struct mqt_wheel *w)
 	for (unsigned level = 0; level < N_LEVELS; level++) {
 		while (w->used[level]) {
 			unsigned slot = (unsigned)__builtin_ctzll(w->used[level]);
-			struct mqt_timer **head = &w->slot[level][slot];
+			uint32_t *head = &w->head[list_of(level, slot)];
 			uint64_t begin = slot_begin(w, level, slot);
 
 			if (begin > w->target) {
@@ -194,9 +237,9 @@ advance(struct mqt_wheel *w)
 			if (!*head)
 				continue;
 			w->position = begin;
-			w->moving = *head;
-			w->moving->pprev = &w->moving;
-			*head = NULL;
+			w->head[MOVING] = *head;
+			timer_at(w, *head)->prev = MOVING;
+			*head = 0;
 			return true;
 		}
 	}
@@ -222,12 +265,16 @@ mqt_wheel_expire(struct mqt_wheel *w, uint64_t now_ns, unsigned budget, mqt_whee
 	if (now > w->target)
 		w->target = now;
 	w->n_expires++;
-	while (n < budget && w->past && w->past->due_tick != w->n_expires) {
-		fire(w, w->past, fn, arg);
+	while (n < budget && w->head[PAST]) {
+		struct mqt_timer *t = timer_at(w, w->head[PAST]);
+
+		if (t->due_tick == w->n_expires)
+			break;
+		fire(w, t, fn, arg);
 		n++;
 	}
-	while (n < budget && (w->moving || advance(w))) {
-		struct mqt_timer *t = w->moving;
+	while (n < budget && (w->head[MOVING] || advance(w))) {
+		struct mqt_timer *t = timer_at(w, w->head[MOVING]);
 
 		if (t->due_tick == w->position) {
 			fire(w, t, fn, arg);

@@ -46,14 +46,16 @@ window_of(const struct stream *s)
 }
 
 static void
-put_link_header(const struct conn *c, enum side from, struct mqt_segment *seg)
+put_link_header(const struct mqt_conns *cs, const struct conn *c, enum side from,
+		struct mqt_segment *seg)
 {
+	const struct link_pair *link = links_at(&cs->links, c->link);
 	uint16_t type = c->flags & CONN_IP6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4;
 
-	seg->l2_len = c->l2_len[from];
+	seg->l2_len = link->l2_len[from];
 	if (seg->l2_len < RTE_ETHER_HDR_LEN)
 		return;
-	memcpy(seg->l2, c->l2[from], CONN_L2_MAX);
+	memcpy(seg->l2, link->l2[from], LINK_L2_MAX);
 	seg->l2[seg->l2_len - 2] = (uint8_t)(type >> 8);
 	seg->l2[seg->l2_len - 1] = (uint8_t)type;
 }
@@ -66,7 +68,7 @@ send_built(struct mqt_conns *cs, const struct conn *c, enum side to, struct mqt_
 	struct mqt_endpoint end[2];
 	struct rte_mbuf *m;
 
-	put_link_header(c, opposite(to), seg);
+	put_link_header(cs, c, opposite(to), seg);
 	table_endpoints(cs, c, &end[CLIENT], &end[BROKER]);
 	seg->src = end[opposite(to)];
 	seg->dst = end[to];

@@ -58,11 +58,11 @@ static void conn_detach(struct mqt_conns *cs, struct conn *c);
 static void
 fifo_put(struct mqt_conns *cs, struct fifo *fifo, struct conn *c)
 {
-	c->link = NO_INDEX;
+	c->next_slot = NO_INDEX;
 	if (fifo->head == NO_INDEX)
 		fifo->head = conn_index(cs, c);
 	else
-		cs->slots[fifo->tail].link = conn_index(cs, c);
+		cs->slots[fifo->tail].next_slot = conn_index(cs, c);
 	fifo->tail = conn_index(cs, c);
 }
 
@@ -74,7 +74,7 @@ fifo_take(struct mqt_conns *cs, struct fifo *fifo)
 	if (fifo->head == NO_INDEX)
 		return NULL;
 	c = &cs->slots[fifo->head];
-	fifo->head = c->link;
+	fifo->head = c->next_slot;
 	return c;
 }
 
@@ -230,11 +230,9 @@ conn_create(struct mqt_conns *cs, const struct embryo *e)
 	c->isn = e->isn[CLIENT];
 	c->expiry_sec = 0;
 	c->keepalive_sec = 0;
-	for (unsigned side = 0; side < 2; side++) {
+	c->link = links_get(&cs->links, &e->link);
+	for (unsigned side = 0; side < 2; side++)
 		stream_init(cs, &c->stream[side], e, side);
-		c->l2_len[side] = e->l2_len[side];
-		memcpy(c->l2[side], e->l2[side], CONN_L2_MAX);
-	}
 	ws_begin(cs, c);
 	conn_set_state(cs, c, MQT_CONN_EMBRYONIC);
 	count(cs, MQT_W_CONNECTIONS);
@@ -253,8 +251,10 @@ conn_detach(struct mqt_conns *cs, struct conn *c)
 	mqt_mqtt_tap_fini(&c->stream[BROKER].tap);
 	handshake_end(cs, c);
 	mqt_wheel_disarm(cs->wheel, &c->timer);
-	if (c->flags & CONN_IN_TABLE)
+	if (c->flags & CONN_IN_TABLE) {
 		embryo_forget(cs, table_remove(cs, c));
+		links_put(&cs->links, c->link);
+	}
 	if (unlikely(c->captured))
 		capture_forget(cs, c);
 }
@@ -544,7 +544,7 @@ default_slots(const struct mqt_conns_params *p, unsigned n_workers)
 static int
 slots_create(struct mqt_conns *cs)
 {
-	cs->slots = pages_map_huge((size_t)cs->n_slots * sizeof(*cs->slots));
+	cs->slots = pages_map((size_t)cs->n_slots * sizeof(*cs->slots), PAGES_HUGE);
 	return cs->slots ? 0 : -1;
 }
 
@@ -596,10 +596,12 @@ mqt_conns_create(const struct mqt_conns_params *p)
 	cs->n_slots = default_slots(p, n_workers);
 	atomic_store_explicit(&cs->gauges.state[MQT_CONN_FREE], cs->n_slots, memory_order_relaxed);
 	cs->free = cs->quiet = (struct fifo){ NO_INDEX, NO_INDEX };
-	if (slots_create(cs) || table_init(cs) || hold_init(cs, default_holds(p, n_workers)) ||
-			embryo_init(cs) || handshake_init(cs) || ws_init(cs))
+	if (slots_create(cs) || table_init(cs) ||
+			links_init(&cs->links, cs->n_slots, cs->hash_key) ||
+			hold_init(cs, default_holds(p, n_workers)) || embryo_init(cs) ||
+			handshake_init(cs) || ws_init(cs))
 		goto err;
-	cs->wheel = mqt_wheel_create(TICK_NS, cs->now_ns);
+	cs->wheel = mqt_wheel_create(TICK_NS, cs->now_ns, cs->slots);
 	if (!cs->wheel)
 		goto err;
 	return cs;
@@ -637,6 +639,7 @@ mqt_conns_destroy(struct mqt_conns *cs)
 	embryo_fini(cs);
 	hold_fini(cs);
 	mqt_wheel_destroy(cs->wheel);
+	links_fini(&cs->links);
 	table_fini(cs);
 	pages_unmap(cs->slots, (size_t)cs->n_slots * sizeof(*cs->slots));
 	free(cs);

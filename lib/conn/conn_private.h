@@ -3,6 +3,7 @@
 #define CONN_PRIVATE_H
 
 #include "flows.h"
+#include "links.h"
 #include "mqtrack/capture.h"
 #include "mqtrack/conn.h"
 #include "mqtrack/info.h"
@@ -30,6 +31,7 @@
  *   ws.c         WebSocket frames between TCP and MQTT
  *   session.c    the session of a flow: fed by its taps, inherited, handed over
  *   limit.c      what one source address may have
+ *   links.c      the link headers of connections
  *   source.c     how much it has
  *   anomaly.c    what a peer of MQTT may not say
  *   capture.c    copies of the packets of one client
@@ -157,12 +159,11 @@ struct handshake {
 	struct handshake *older, *newer;
 };
 
-/** Addresses and VLAN tags; the EtherType follows from the IP version. */
-#define CONN_L2_MAX (MQT_L2_MAX - 2)
-
 /*
- * Five cache lines. A segment touches the first three, and bytes of the broker the fourth, where
- * its tap is. Index and generation are not kept: the array and the slot's word have them.
+ * Four cache lines: counters; then, for each segment, what it belongs to and both streams but for the
+ * broker's tap; the rest. So a segment without payload touches two lines, and at most three that the
+ * client sends, four that the broker sends. Index and generation are not kept: the array and the
+ * slot's word have them.
  */
 struct conn {
 	/* hot: what each packet touches */
@@ -190,22 +191,22 @@ struct conn {
 			uint32_t expiry_sec; /* of the session; from CONNACK on */
 		};
 		struct {
-			uint32_t link;     /* in the FIFO of quiet or free slots */
-			uint32_t quiet_ms; /* when it began to rest */
+			uint32_t next_slot; /* in the FIFO of quiet or free slots */
+			uint32_t quiet_ms;  /* when it began to rest */
 		};
 	};
 	union {
 		uint8_t inj_code[2];    /* CLOSING: MQTT code of what was injected */
 		uint16_t keepalive_sec; /* before: the broker's or the client's; 0: off */
 	};
-	uint8_t l2_len[2];
-	uint8_t l2[2][CONN_L2_MAX]; /* link header as that sender's frames had it */
+	uint32_t link; /* headers: see links.c */
 } __rte_cache_aligned;
 
 static_assert(offsetof(struct conn, slot) == 0, "slots are found by their connection");
-static_assert(offsetof(struct conn, stream[BROKER].tap) <= 192, "hot part: three cache lines");
+static_assert(offsetof(struct conn, slot.seen_ns) == 64, "counters: one cache line");
+static_assert(offsetof(struct conn, stream[BROKER].tap) <= 192, "hot part: two cache lines more");
 static_assert(MQT_MAX_PAIRS <= 128, "pair has seven bits");
-static_assert(sizeof(struct conn) <= 320, "budget of a connection");
+static_assert(sizeof(struct conn) <= 256, "budget of a connection");
 
 /** An mbuf that waits. */
 struct hold {
@@ -239,8 +240,7 @@ struct embryo {
 	uint8_t one_way;                   /* counted as one */
 	uint16_t distrust; /* enum mqt_worker_counter, why it will not be followed; 0: it will */
 	uint8_t wscale[2];
-	uint8_t l2_len[2];
-	uint8_t l2[2][MQT_L2_MAX];
+	struct link_pair link;
 };
 
 /** A connection whose packets are copied. */
@@ -300,6 +300,7 @@ struct mqt_conns {
 	uint64_t open_ns; /* stamp of the last OPEN */
 	uint32_t now_ms;
 	struct flows flows;
+	struct links links;
 	uint64_t added; /* hashes of the flows added in this burst: a bit for each of their classes */
 	uint32_t hand;    /* where the search for a slot to recycle goes on */
 	uint32_t n_fresh; /* slots never used begin here */

@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include <rte_common.h>
+#include <rte_ether.h>
 
 /* One embryo in this many may keep the payload of its SYN. */
 #define SYN_DATA_SHARE 16
@@ -198,8 +199,14 @@ embryo_first(struct mqt_conns *cs, const struct mqt_packet *p)
 static void
 keep_l2(struct embryo *e, enum side side, const struct mqt_packet *p)
 {
-	e->l2_len[side] = p->view.l2_len <= MQT_L2_MAX ? p->view.l2_len : 0;
-	memcpy(e->l2[side], rte_pktmbuf_mtod(p->m, const void *), e->l2_len[side]);
+	unsigned len = p->view.l2_len;
+
+	e->link.l2_len[side] = 0;
+	memset(e->link.l2[side], 0, LINK_L2_MAX);
+	if (len < RTE_ETHER_HDR_LEN || len > MQT_L2_MAX)
+		return;
+	e->link.l2_len[side] = (uint8_t)len;
+	memcpy(e->link.l2[side], rte_pktmbuf_mtod(p->m, const void *), len - 2);
 }
 
 static void

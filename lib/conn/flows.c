@@ -18,8 +18,6 @@
  */
 #include "flows.h"
 
-#include "pages.h"
-
 #include <assert.h>
 
 #define LOAD_NUM 3 /* of LOAD_DEN entries are taken at most */
@@ -39,12 +37,12 @@ size_for(uint32_t most)
 }
 
 int
-flows_init(struct flows *f, uint32_t most)
+flows_init(struct flows *f, uint32_t most, enum pages kind)
 {
 	/* 32 bits of hash name a home in it, and more than a home */
 	assert(most > 0 && most <= 1u << 25);
 	*f = (struct flows){ .mask = (uint32_t)(size_for(most) - 1), .most = most };
-	f->entry = pages_map_huge(flows_bytes(f));
+	f->entry = pages_map(flows_bytes(f), kind);
 	return f->entry ? 0 : -1;
 }
 

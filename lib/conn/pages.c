@@ -12,20 +12,14 @@
 #include <sys/mman.h>
 
 void *
-pages_map(size_t bytes)
+pages_map(size_t bytes, enum pages kind)
 {
 	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	return mem == MAP_FAILED ? NULL : mem;
-}
-
-void *
-pages_map_huge(size_t bytes)
-{
-	void *mem = pages_map(bytes);
-
-	if (mem)
+	if (mem == MAP_FAILED)
+		return NULL;
+	if (kind == PAGES_HUGE)
 		madvise(mem, bytes, MADV_HUGEPAGE); /* an advice: refusal changes nothing */
 	return mem;
 }

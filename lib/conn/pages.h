@@ -9,11 +9,13 @@
  * most that may come costs what has come.
  */
 
-/* @return page-aligned; NULL: no memory. Ownership: pages_unmap(). */
-void *pages_map(size_t bytes);
+enum pages {
+	PAGES_SMALL,
+	PAGES_HUGE, /* where the system has them: for what is read all over at random */
+};
 
-/* The same, in huge pages where the system has them: for what is read all over at random. */
-void *pages_map_huge(size_t bytes);
+/* @return page-aligned; NULL: no memory. Ownership: pages_unmap(). */
+void *pages_map(size_t bytes, enum pages kind);
 
 /* Accepts NULL. @param bytes as mapped. */
 void pages_unmap(void *mem, size_t bytes);

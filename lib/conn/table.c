@@ -35,8 +35,8 @@ keys6_bytes(const struct mqt_conns *cs)
 int
 table_init(struct mqt_conns *cs)
 {
-	cs->keys6 = pages_map(keys6_bytes(cs));
-	return cs->keys6 ? flows_init(&cs->flows, cs->n_slots) : -1;
+	cs->keys6 = pages_map(keys6_bytes(cs), PAGES_SMALL);
+	return cs->keys6 ? flows_init(&cs->flows, cs->n_slots, PAGES_HUGE) : -1;
 }
 
 void
@@ -140,11 +140,13 @@ prefetch_conn(const struct mqt_conns *cs, uint32_t slot, const struct mqt_packet
 {
 	const char *c = (const char *)&cs->slots[slot];
 
-	rte_prefetch0(c);
 	rte_prefetch0(c + 64);
 	rte_prefetch0(c + 128);
-	if (p->view.payload_len > 0 && (p->port & 1) == BROKER)
-		rte_prefetch0(c + 192);
+	if (p->view.payload_len > 0) {
+		rte_prefetch0(c);
+		if ((p->port & 1) == BROKER)
+			rte_prefetch0(c + 192);
+	}
 	if (unlikely(p->view.ip_version == 6))
 		rte_prefetch0(&cs->keys6[slot]);
 }

@@ -48,7 +48,7 @@ ws_init(struct mqt_conns *cs)
 			goto wanted;
 	return 0;
 wanted:
-	cs->ws = pages_map(table_size(cs));
+	cs->ws = pages_map(table_size(cs), PAGES_SMALL);
 	return cs->ws ? 0 : -1;
 }
 

@@ -2,6 +2,7 @@
 /*
  * Connections, driven by crafted frames: how they begin, and new incarnations of a flow (R17).
  */
+#include "../../lib/conn/pages.h"
 #include "conn_rig.h"
 
 /* --- begin of a connection --------------------------------------------------------------------- */
@@ -238,32 +239,18 @@ test_address_of_the_other_side_has_no_effect(void)
 
 /* --- memory ------------------------------------------------------------------------------------ */
 
-void *__real_pages_map(size_t bytes);
-void *__wrap_pages_map(size_t bytes);
-void *__real_pages_map_huge(size_t bytes);
-void *__wrap_pages_map_huge(size_t bytes);
+void *__real_pages_map(size_t bytes, enum pages kind);
+void *__wrap_pages_map(size_t bytes, enum pages kind);
 
 static int maps_left = -1; /* that are granted; negative: all */
 
-static bool
-is_refused(void)
+void *
+__wrap_pages_map(size_t bytes, enum pages kind)
 {
 	if (maps_left == 0)
-		return true;
+		return NULL;
 	maps_left -= maps_left > 0;
-	return false;
-}
-
-void *
-__wrap_pages_map(size_t bytes)
-{
-	return is_refused() ? NULL : __real_pages_map(bytes);
-}
-
-void *
-__wrap_pages_map_huge(size_t bytes)
-{
-	return is_refused() ? NULL : __real_pages_map_huge(bytes);
+	return __real_pages_map(bytes, kind);
 }
 
 static void
@@ -294,7 +281,7 @@ test_sizes_follow_from_max_clients_and_the_pool(void)
 	for (maps_left = 0; !(conns = mqt_conns_create(&p)); maps_left = ++n_refused)
 		CHECK_EQ(rte_errno, ENOMEM);
 	maps_left = -1;
-	CHECK_EQ(n_refused, 3); /* slots, keys of IPv6, flow table */
+	CHECK_EQ(n_refused, 5); /* slots, keys of IPv6, flow table; link headers, their table */
 	mqt_conns_destroy(conns);
 	CHECK_STR(mqt_conn_state_name(MQT_CONN_OPENING), "opening");
 	CHECK_STR(mqt_conn_state_name(MQT_CONN_N_STATES), "unknown");

@@ -130,7 +130,7 @@ model_run(uint64_t seed, uint64_t tick_ns, uint64_t start_ns)
 	m->seed = seed;
 	m->tick_ns = tick_ns;
 	m->start_ns = m->now_ns = start_ns;
-	m->wheel = mqt_wheel_create(tick_ns, start_ns);
+	m->wheel = mqt_wheel_create(tick_ns, start_ns, m);
 	CHECK(m->wheel != NULL);
 	if (!m->wheel)
 		return;
@@ -191,8 +191,8 @@ test_wheel_fires_at_the_tick_and_not_before(void)
 	const uint64_t start = 55;
 
 	for (size_t i = 0; i < LEN(rows); i++) {
-		struct mqt_wheel *w = mqt_wheel_create(MQT_NS_PER_MS, start);
 		struct mqt_timer t = { 0 };
+		struct mqt_wheel *w = mqt_wheel_create(MQT_NS_PER_MS, start, &t);
 		unsigned n = 0;
 
 		mqt_wheel_arm(w, &t, start + rows[i][0]);
@@ -210,8 +210,8 @@ test_wheel_fires_at_the_tick_and_not_before(void)
 static void
 test_wheel_jumps_over_centuries(void)
 {
-	struct mqt_wheel *w = mqt_wheel_create(1, 0);
 	struct mqt_timer t[3] = { 0 };
+	struct mqt_wheel *w = mqt_wheel_create(1, 0, t);
 	unsigned n = 0;
 
 	mqt_wheel_arm(w, &t[0], UINT64_MAX);
@@ -236,7 +236,7 @@ test_wheel_keeps_to_its_budget(void)
 		N = 10000
 	};
 	static struct mqt_timer t[N];
-	struct mqt_wheel *w = mqt_wheel_create(1, 0);
+	struct mqt_wheel *w = mqt_wheel_create(1, 0, t);
 	unsigned n = 0, calls = 0;
 
 	/* one slot of a high level, which comes down in several steps: the first fires nothing */
@@ -270,8 +270,8 @@ rearm_in_the_past(struct mqt_timer *timer, void *arg)
 static void
 test_wheel_call_ends_where_timers_rearm_for_the_past(void)
 {
-	struct rearm_past r = { mqt_wheel_create(10, 0), 0 };
 	struct mqt_timer t[2] = { 0 };
+	struct rearm_past r = { mqt_wheel_create(10, 0, t), 0 };
 
 	mqt_wheel_arm(r.w, &t[0], 0);
 	mqt_wheel_arm(r.w, &t[1], 15);
@@ -291,7 +291,7 @@ static void
 test_wheel_wants_a_tick(void)
 {
 	errno = 0;
-	CHECK(mqt_wheel_create(0, 1) == NULL);
+	CHECK(mqt_wheel_create(0, 1, NULL) == NULL);
 	CHECK_EQ(errno, EINVAL);
 	mqt_wheel_destroy(NULL);
 }
