@@ -91,7 +91,7 @@ take(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 }
 
 static void
-finish(struct mqt_cm *cm, struct mqt_cm_cmd *cmd)
+finish(struct mqt_cm *cm, struct mqt_cm_cmd *cmd) MQT_REQUIRES(mqt_role_control)
 {
 	if (cmd->n_channels == 0)
 		cm_count(cm, MQT_C_KICK_UNKNOWN);
