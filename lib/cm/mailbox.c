@@ -54,11 +54,11 @@ struct outbox {
 };
 
 struct pipe {
-	/* immutable */
+	/* immutable; both sides read it all the time */
 	struct rte_ring *ring;
 	struct mqt_waker *receiver; /* NULL: it never sleeps */
-	/* sender only */
-	struct outbox outbox;
+	/* sender only: not on that line */
+	alignas(RTE_CACHE_LINE_SIZE) struct outbox outbox;
 	bool news; /* the receiver has not been woken for it */
 	unsigned n_staged;
 	alignas(RTE_CACHE_LINE_SIZE) struct mqt_msg stage[STAGE_MSGS];
