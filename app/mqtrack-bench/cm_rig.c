@@ -19,7 +19,9 @@ static int
 owner_init(struct cm_owner_side *owner, uint32_t n_slots)
 {
 	owner->n_slots = n_slots;
-	owner->slots = calloc(n_slots, sizeof(*owner->slots));
+	owner->slots = aligned_alloc(RTE_CACHE_LINE_SIZE, n_slots * sizeof(*owner->slots));
+	if (owner->slots)
+		memset(owner->slots, 0, n_slots * sizeof(*owner->slots));
 	owner->mailbox = mqt_mailbox_create(RING);
 	return owner->slots && owner->mailbox ? 0 : -1;
 }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <rte_common.h>
+
 /*
  * What the files of the subcommand cm share: the channel manager with its real mailboxes, slots,
  * maps, grace periods and events, and the owners of the connections, which are played.
@@ -51,7 +53,7 @@ struct cm_slot {
 	struct mqt_slot slot; /* first member */
 	struct mqt_session *session;
 	uint32_t client;
-};
+} __rte_cache_aligned; /* as connections are */
 
 struct cm_owner_side {
 	struct mqt_mailbox *mailbox;

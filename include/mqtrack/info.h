@@ -101,7 +101,7 @@ struct mqt_endpoint mqt_info_broker(const struct mqt_info *info);
 /** The proxy: the client's end of the flow; version 0: none. */
 struct mqt_endpoint mqt_info_via(const struct mqt_info *info);
 
-/** Client and broker at once. */
+/** Client and broker at once. @param broker may be NULL. */
 void mqt_info_ends(const struct mqt_info *info, struct mqt_endpoint *peer,
 		struct mqt_endpoint *broker);
 

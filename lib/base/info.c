@@ -149,7 +149,8 @@ mqt_info_ends(const struct mqt_info *info, struct mqt_endpoint *peer, struct mqt
 	const uint8_t *p = info->data + strings_len(info);
 
 	unpack(p, kind_at(info, PEER), peer);
-	unpack(p + end_len[kind_at(info, PEER)], kind_at(info, BROKER), broker);
+	if (broker)
+		unpack(p + end_len[kind_at(info, PEER)], kind_at(info, BROKER), broker);
 }
 
 bool

@@ -68,7 +68,7 @@ grant(struct mqt_cm *cm, struct cm_lock *lock, const struct cm_estate *estate)
 		.chan = note->chan,
 		.session = estate->session,
 	};
-	struct cm_other other = { .chan = lock->older, .peer = lock->older_peer };
+	struct cm_other other = { .chan = lock->older, .peer = &lock->older_peer };
 
 	cm_inherit_announce(cm, lock, estate);
 	cm_announce(cm, MQT_EVENT_CONNECTED, MQT_REASON_NONE, note->chan, note->info, lock->epoch,

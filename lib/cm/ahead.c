@@ -34,23 +34,98 @@ row_info_ahead(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control)
 		info_ahead(mqt_chan_info(row));
 }
 
+/* Its word and its counters. */
+static void
+slot_ahead(const struct mqt_cm *cm, mqt_chan_id id)
+{
+	if (cm_chan_has_slot(cm, id))
+		rte_prefetch0(mqt_slots_at(
+				&cm->owners[mqt_chan_id_worker(id)].o.slots, mqt_chan_id_slot(id)));
+}
+
+/* All lines of an object of a pool. */
+static void
+object_ahead(const void *object, size_t size)
+{
+	for (size_t at = 0; at < size; at += LINE)
+		rte_prefetch0((const char *)object + at);
+}
+
+/* The first step for a message, once the note and the row of its channel are there. */
+static const struct cm_note *
+message_ahead(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control)
+{
+	const struct cm_note *note;
+
+	switch (msg->type) {
+	case MQT_MSG_STEPDOWN_DONE:
+		slot_ahead(cm, msg->chan);
+		/* fall through */
+	case MQT_MSG_GRANTED:
+	case MQT_MSG_RETURN:
+		note = cm_note_find(&cm->notes, msg->chan);
+		if (!note || !note->lock)
+			return NULL;
+		object_ahead(note->lock, sizeof(*note->lock));
+		if (note->session)
+			mqt_session_ahead(note->session);
+		row_info_ahead(cm, msg->chan);
+		return msg->type == MQT_MSG_STEPDOWN_DONE ? note : NULL;
+	case MQT_MSG_DOWN:
+	case MQT_MSG_CLOSED:
+		row_info_ahead(cm, msg->chan);
+	}
+	return NULL;
+}
+
+/* Whom an older channel steps down for is registered in its place next. */
+static void
+newcomer_ahead(struct mqt_cm *cm, const struct cm_note *const *asked, unsigned n)
+		MQT_REQUIRES(mqt_role_control)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct cm_lock *lock = asked[i]->lock;
+
+		if (lock->cur)
+			object_ahead(lock->cur, sizeof(*lock->cur));
+		mqt_maps_prefetch_client(cm->maps, &lock->digest, MQT_MAPS_BUCKET);
+		cm_flap_ahead(&cm->flaps, &lock->digest);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		const struct cm_note *cur = asked[i]->lock->cur;
+
+		if (!cur)
+			continue;
+		mqt_maps_prefetch_chan(cm->maps, cur->chan, MQT_MAPS_BUCKET);
+		if (cur->info)
+			info_ahead(cur->info);
+	}
+}
+
 void
 cm_ahead_msgs(struct mqt_cm *cm, const struct mqt_msg *msgs, unsigned n)
 {
+	const struct cm_note *asked[CM_BURST], *note;
+	unsigned n_asked = 0;
+
 	for (unsigned i = 0; i < n; i++) {
 		mqt_maps_prefetch_chan(cm->maps, msgs[i].chan, MQT_MAPS_BUCKET);
 		cm_note_ahead(&cm->notes, msgs[i].chan, false);
 		if (msgs[i].info)
 			info_ahead(msgs[i].info);
+		if (msgs[i].session)
+			mqt_session_ahead(msgs[i].session);
 	}
 	for (unsigned i = 0; i < n; i++) {
 		mqt_maps_prefetch_chan(cm->maps, msgs[i].chan, MQT_MAPS_ROW);
 		cm_note_ahead(&cm->notes, msgs[i].chan, true);
 	}
 	for (unsigned i = 0; i < n; i++) {
-		if (msgs[i].type == MQT_MSG_DOWN || msgs[i].type == MQT_MSG_CLOSED)
-			row_info_ahead(cm, msgs[i].chan);
+		note = message_ahead(cm, &msgs[i]);
+		if (note)
+			asked[n_asked++] = note;
 	}
+	newcomer_ahead(cm, asked, n_asked);
 }
 
 void

@@ -51,7 +51,10 @@ announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mq
 	ev->count = n;
 	ev->reserved = 0;
 	ev->other = other ? other->chan : MQT_CHAN_NONE;
-	ev->other_peer = other ? other->peer : (struct mqt_endpoint){ .version = 0 };
+	if (other && other->info)
+		mqt_info_ends(other->info, &ev->other_peer, NULL);
+	else
+		ev->other_peer = other && other->peer ? *other->peer : (struct mqt_endpoint){ 0 };
 	/* whole words are written */
 	memset(ev->clientid + id_len, 0,
 			RTE_MIN(MQT_EVENT_CLIENTID_MAX - id_len, sizeof(uint64_t)));
@@ -62,7 +65,7 @@ announce(struct mqt_cm *cm, enum mqt_event_type type, enum mqt_reason reason, mq
 struct cm_other
 cm_other_of(const struct mqt_chan *row)
 {
-	return (struct cm_other){ row->id, mqt_info_peer(mqt_chan_info(row)) };
+	return (struct cm_other){ row->id, mqt_chan_info(row), NULL };
 }
 
 void

@@ -36,6 +36,9 @@ struct cm_pool {
 	struct cm_chunk *chunks;
 };
 
+/* A zeroed array that begins a cache line, for free(); or NULL where there is no memory. */
+void *cm_array_create(size_t n, size_t size);
+
 void cm_pool_init(struct cm_pool *pool, size_t size);
 void cm_pool_fini(struct cm_pool *pool);
 /* Returns a zeroed object, or NULL where there is no memory. */
@@ -183,6 +186,7 @@ struct cm_flap_entry;
 
 struct cm_flaps {
 	struct cm_flap_entry *entries; /* NULL: the detector is off */
+	struct cm_flap_out *outs;      /* of the entry at the same place */
 	uint64_t out_ns;               /* when a broker closed a connection, the last of all */
 	uint32_t mask;                 /* of sets */
 };
@@ -369,7 +373,8 @@ void cm_chan_set_end(struct mqt_cm *cm, const struct mqt_chan *row, uint64_t end
 
 struct cm_other {
 	mqt_chan_id chan;
-	struct mqt_endpoint peer; /* version 0: unknown */
+	const struct mqt_info *info;     /* which tells its peer; NULL: */
+	const struct mqt_endpoint *peer; /* its peer; NULL: unknown */
 };
 
 /* Another channel, as events name it. */

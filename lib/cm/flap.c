@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cm_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -38,6 +39,7 @@
 #define SETS_MIN 64u
 #define SETS_MAX 4096u
 
+/* One cache line. */
 struct cm_flap_entry {
 	struct mqt_digest digest;
 	uint64_t begin_ns; /* of the window; 0: the entry is free */
@@ -45,10 +47,15 @@ struct cm_flap_entry {
 	uint64_t told_ns; /* 0: never */
 	uint64_t held_until_ns;
 	uint64_t out_ns; /* when its broker closed the last connection; 0: it did not */
-	mqt_chan_id out; /* that one */
-	struct mqt_endpoint out_peer;
 	uint32_t n;      /* in the window */
 	uint32_t n_last; /* in the one before */
+};
+static_assert(sizeof(struct cm_flap_entry) == RTE_CACHE_LINE_SIZE, "an entry is a line");
+
+/* The connection that an entry's out_ns is about. */
+struct cm_flap_out {
+	mqt_chan_id chan;
+	struct mqt_endpoint peer;
 };
 
 static uint64_t
@@ -65,14 +72,17 @@ cm_flaps_init(struct cm_flaps *flaps, const struct mqt_config *config)
 	*flaps = (struct cm_flaps){ .mask = RTE_MIN(n, SETS_MAX) - 1 };
 	if (config->flap.takeovers == 0)
 		return 0;
-	flaps->entries = calloc((size_t)(flaps->mask + 1) * WAYS, sizeof(*flaps->entries));
-	return flaps->entries ? 0 : -ENOMEM;
+	n = (flaps->mask + 1) * WAYS;
+	flaps->entries = cm_array_create(n, sizeof(*flaps->entries));
+	flaps->outs = cm_array_create(n, sizeof(*flaps->outs));
+	return flaps->entries && flaps->outs ? 0 : -ENOMEM;
 }
 
 void
 cm_flaps_fini(struct cm_flaps *flaps)
 {
 	free(flaps->entries);
+	free(flaps->outs);
 }
 
 static struct cm_flap_entry *
@@ -111,6 +121,12 @@ less_used(const struct cm_flap_entry *a, const struct cm_flap_entry *b)
 	bool a_counts = a->n + a->n_last > 0, b_counts = b->n + b->n_last > 0;
 
 	return a_counts == b_counts ? a->seen_ns < b->seen_ns : b_counts;
+}
+
+static struct cm_flap_out *
+out_of(const struct cm_flaps *flaps, const struct cm_flap_entry *e)
+{
+	return &flaps->outs[e - flaps->entries];
 }
 
 /* The entry of a client, another's where the set is full. */
@@ -154,12 +170,14 @@ void
 cm_flap_closed(struct mqt_cm *cm, const struct mqt_chan *row)
 {
 	struct cm_flap_entry *e = cm->flaps.entries ? make(cm, &mqt_chan_info(row)->digest) : NULL;
+	struct cm_flap_out *out;
 
 	if (!e)
 		return;
 	e->seen_ns = e->out_ns = cm->flaps.out_ns = cm->now_ns;
-	e->out = row->id;
-	e->out_peer = mqt_info_peer(mqt_chan_info(row));
+	out = out_of(&cm->flaps, e);
+	out->chan = row->id;
+	mqt_info_ends(mqt_chan_info(row), &out->peer, NULL);
 }
 
 /* Whose place a newcomer takes. Returns false where nobody's. */
@@ -167,10 +185,11 @@ static bool
 victim(struct mqt_cm *cm, const struct cm_lock *lock, struct cm_other *other)
 		MQT_REQUIRES(mqt_role_control)
 {
-	struct cm_flap_entry *e;
+	const struct cm_flap_entry *e;
+	const struct cm_flap_out *out;
 
 	if (lock->older != MQT_CHAN_NONE) {
-		*other = (struct cm_other){ lock->older, lock->older_peer };
+		*other = (struct cm_other){ .chan = lock->older, .peer = &lock->older_peer };
 		return true;
 	}
 	if (cm->now_ns - cm->flaps.out_ns > NEAR_NS) /* of nobody */
@@ -178,7 +197,8 @@ victim(struct mqt_cm *cm, const struct cm_lock *lock, struct cm_other *other)
 	e = find(&cm->flaps, &lock->digest);
 	if (!e || e->out_ns == 0 || cm->now_ns - e->out_ns > NEAR_NS)
 		return false;
-	*other = (struct cm_other){ e->out, e->out_peer };
+	out = out_of(&cm->flaps, e);
+	*other = (struct cm_other){ .chan = out->chan, .peer = &out->peer };
 	return true;
 }
 

@@ -42,7 +42,7 @@ tell(struct mqt_cm *cm, const struct cm_lock *lock, enum mqt_event_type type,
 {
 	const struct cm_note *cur = lock->cur;
 	struct cm_other older = cm_other_of(row);
-	struct cm_other newer = { cur->chan, mqt_info_peer(cur->info) };
+	struct cm_other newer = { .chan = cur->chan, .info = cur->info };
 
 	if (type == MQT_EVENT_DISCARDED || type == MQT_EVENT_TAKENOVER)
 		cm_announce(cm, type, reason, row->id, mqt_chan_info(row), row->epoch, &newer);

@@ -75,7 +75,8 @@ cm_note_ahead(const struct cm_notes *notes, mqt_chan_id chan, bool first)
 	if (!first)
 		rte_prefetch0(bucket);
 	else if (*bucket)
-		rte_prefetch0(*bucket);
+		for (size_t at = 0; at < sizeof(**bucket); at += RTE_CACHE_LINE_SIZE)
+			rte_prefetch0((const char *)*bucket + at);
 }
 
 struct cm_note *

@@ -94,7 +94,7 @@ void
 cm_open_supersede(struct mqt_cm *cm, struct cm_note *note, mqt_chan_id by,
 		const struct mqt_info *by_info)
 {
-	struct cm_other other = { .chan = by, .peer = mqt_info_peer(by_info) };
+	struct cm_other other = { .chan = by, .info = by_info };
 
 	refuse(cm, note, MQT_REASON_SUPERSEDED, &other);
 }
@@ -312,7 +312,7 @@ survey(struct mqt_cm *cm, struct cm_lock *lock, const struct mqt_chan *head)
 		if (cm_older(cur->stamp_ns, cur->chan, row->stamp_ns, row->id))
 			return row;
 		lock->older = row->id;
-		lock->older_peer = mqt_info_peer(mqt_chan_info(row));
+		mqt_info_ends(mqt_chan_info(row), &lock->older_peer, NULL);
 		n_live++;
 	}
 	if (n_live > 1)

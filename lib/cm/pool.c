@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_common.h>
+
 /*
  * A pool of objects of one size: grows by chunks, gives freed objects out again, last in first
  * out, and returns its memory at the end only. Locks and notes come and go with every opening;
@@ -18,6 +20,17 @@ struct cm_chunk {
 	struct cm_chunk *next;
 	_Alignas(max_align_t) unsigned char data[];
 };
+
+void *
+cm_array_create(size_t n, size_t size)
+{
+	size_t bytes = RTE_ALIGN_CEIL(n * size, RTE_CACHE_LINE_SIZE);
+	void *array = aligned_alloc(RTE_CACHE_LINE_SIZE, bytes);
+
+	if (array)
+		memset(array, 0, bytes);
+	return array;
+}
 
 void
 cm_pool_init(struct cm_pool *pool, size_t size)

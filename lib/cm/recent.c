@@ -40,7 +40,7 @@ cm_recents_init(struct cm_recents *recents, uint32_t max_clients)
 
 	n = rte_align32pow2(n);
 	*recents = (struct cm_recents){ .mask = n - 1 };
-	recents->entries = calloc((size_t)n * WAYS, sizeof(*recents->entries));
+	recents->entries = cm_array_create((size_t)n * WAYS, sizeof(*recents->entries));
 	return recents->entries ? 0 : -ENOMEM;
 }
 

@@ -59,7 +59,7 @@ cm_stepdown_for(const struct cm_lock *lock)
 
 	if (!newcomer || lock->state != CM_LOCK_STEPPING)
 		return (struct cm_other){ .chan = MQT_CHAN_NONE };
-	return (struct cm_other){ newcomer->chan, mqt_info_peer(newcomer->info) };
+	return (struct cm_other){ newcomer->chan, newcomer->info, NULL };
 }
 
 void

@@ -30,6 +30,8 @@
 /* Bit 3 of the fixed header of a PUBLISH. */
 #define FLAG_DUP 0x08
 
+#define CACHE_LINE 64 /* bytes */
+
 struct mqt_session {
 	struct subs subs;
 	struct inflight inflight[MQT_SESSION_N_DIRS];
@@ -61,6 +63,13 @@ mqt_session_destroy(struct mqt_session *session)
 		inflight_fini(&session->inflight[dir]);
 	free(session->pendings);
 	free(session);
+}
+
+void
+mqt_session_ahead(const struct mqt_session *session)
+{
+	for (size_t at = 0; at < sizeof(*session); at += CACHE_LINE)
+		__builtin_prefetch((const char *)session + at, 1);
 }
 
 static bool
