@@ -158,6 +158,8 @@ enum mqt_maps_step {
 	MQT_MAPS_ROW,  /* the first of the bucket */
 	MQT_MAPS_INFO, /* of that row; of a channel also its client's bucket */
 	MQT_MAPS_N_STEPS,
+	/* a client that is not the first of its bucket: INFO has loaded the second row, this its info */
+	MQT_MAPS_SECOND = MQT_MAPS_N_STEPS,
 };
 
 /**

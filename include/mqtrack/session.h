@@ -123,8 +123,8 @@ struct mqt_session_final {
 	uint64_t counter[MQT_SLOT_N_COUNTERS];
 };
 
-/** Loads a session's own lines, but nothing that it points to, ahead of its use. */
-void mqt_session_ahead(const struct mqt_session *session);
+/** Of a session itself at most, without what it points to: for who loads it ahead. */
+#define MQT_SESSION_BYTES 192
 
 void mqt_session_set_final(struct mqt_session *session, const struct mqt_session_final *final);
 void mqt_session_final(const struct mqt_session *session, struct mqt_session_final *out);

@@ -68,7 +68,7 @@ message_ahead(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_rol
 			return NULL;
 		object_ahead(note->lock, sizeof(*note->lock));
 		if (note->session)
-			mqt_session_ahead(note->session);
+			object_ahead(note->session, MQT_SESSION_BYTES);
 		row_info_ahead(cm, msg->chan);
 		return msg->type == MQT_MSG_STEPDOWN_DONE ? note : NULL;
 	case MQT_MSG_DOWN:
@@ -114,7 +114,7 @@ cm_ahead_msgs(struct mqt_cm *cm, const struct mqt_msg *msgs, unsigned n)
 		if (msgs[i].info)
 			info_ahead(msgs[i].info);
 		if (msgs[i].session)
-			mqt_session_ahead(msgs[i].session);
+			object_ahead(msgs[i].session, MQT_SESSION_BYTES);
 	}
 	for (unsigned i = 0; i < n; i++) {
 		mqt_maps_prefetch_chan(cm->maps, msgs[i].chan, MQT_MAPS_ROW);
@@ -139,10 +139,11 @@ cm_ahead_opens(struct mqt_cm *cm, struct cm_note *const *notes, unsigned n)
 		cm_recent_ahead(&cm->recents, &notes[i]->info->digest);
 		cm_flap_ahead(&cm->flaps, &notes[i]->info->digest);
 	}
-	for (enum mqt_maps_step step = MQT_MAPS_ROW; step <= MQT_MAPS_INFO; step++) {
+	for (unsigned step = MQT_MAPS_ROW; step <= MQT_MAPS_SECOND; step++) {
 		for (unsigned i = 0; i < n; i++) {
 			if (notes[i]->kind != CM_NOTE_DEAD)
-				mqt_maps_prefetch_client(cm->maps, &notes[i]->info->digest, step);
+				mqt_maps_prefetch_client(cm->maps, &notes[i]->info->digest,
+						(enum mqt_maps_step)step);
 		}
 	}
 	for (unsigned i = 0; i < n; i++) {

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_prefetch.h>
+
 /*
  * The ring of events: a broadcast ring, one writer, any number of readers who leave no trace in it.
  *
@@ -171,7 +173,7 @@ static void
 slot_ahead(const struct slot *slot)
 {
 	for (size_t at = 0; at < HEAD_WORDS * sizeof(uint64_t) + AHEAD_ID; at += 64)
-		__builtin_prefetch((const char *)slot + at, 1);
+		rte_prefetch0((const char *)slot + at);
 }
 
 struct mqt_event *

@@ -48,8 +48,17 @@ mqt_maps_prefetch_client(const struct mqt_maps *maps, const struct mqt_digest *d
 		return;
 	}
 	row = row_behind(maps, bucket);
+	if (!row || step == MQT_MAPS_ROW) {
+		rte_prefetch0(row);
+		return;
+	}
+	if (row->sig == sig_of(digest)) {
+		rte_prefetch0(mqt_chan_info(row)); /* once more in step SECOND: no matter */
+		return;
+	}
+	row = row_behind(maps, &row->next_client);
 	if (row)
-		rte_prefetch0(step == MQT_MAPS_ROW ? (const void *)row : mqt_chan_info(row));
+		rte_prefetch0(step == MQT_MAPS_INFO ? (const void *)row : mqt_chan_info(row));
 }
 
 /* --- looking up ---------------------------------------------------------------------------------- */

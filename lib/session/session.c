@@ -22,6 +22,7 @@
 #include "inflight.h"
 #include "subs.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,8 +30,6 @@
 #define FAILURE 0x80
 /* Bit 3 of the fixed header of a PUBLISH. */
 #define FLAG_DUP 0x08
-
-#define CACHE_LINE 64 /* bytes */
 
 struct mqt_session {
 	struct subs subs;
@@ -40,6 +39,8 @@ struct mqt_session {
 	uint64_t inflight_missed;
 	struct mqt_session_final final;
 };
+
+static_assert(sizeof(struct mqt_session) <= MQT_SESSION_BYTES, "as the header says");
 
 static size_t
 pendings_size(uint32_t n)
@@ -63,13 +64,6 @@ mqt_session_destroy(struct mqt_session *session)
 		inflight_fini(&session->inflight[dir]);
 	free(session->pendings);
 	free(session);
-}
-
-void
-mqt_session_ahead(const struct mqt_session *session)
-{
-	for (size_t at = 0; at < sizeof(*session); at += CACHE_LINE)
-		__builtin_prefetch((const char *)session + at, 1);
 }
 
 static bool
