@@ -34,8 +34,8 @@
  *   memory.idle              a tracker made for so many clients before the first comes, whole
  *   memory.process           all that the process has resident in the end
  *   memory.ipv6.bytes_per_client  all of it, a client, where all connections are IPv6
- *   memory.worn.bytes_per_client  the same of IPv4 where every slot has been used before: spare ones
- *                            (a quarter) are in memory then too, and all that lives have left behind
+ *   memory.worn.bytes_per_client  the same of IPv4 where every client has come and gone before: with
+ *                            all that lives have left behind
  */
 
 #define WINDOW       1024u

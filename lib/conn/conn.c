@@ -2,8 +2,8 @@
 /*
  * A worker's connections: the slots, and the dispatch of bursts and timers.
  *
- * Life-cycle of a connection: conn_create() takes a slot (never used ones first, then the one that
- * has rested longest), gives it the next generation and puts its key into the flow table. The
+ * Life-cycle of a connection: conn_create() takes a slot (the one that has rested longest; where
+ * none has rested enough, one never used, so that memory follows the most there ever were), gives it the next generation and puts its key into the flow table. The
  * states follow conn.h. conn_remove() takes the key out when the flow is over. The slot is then
  * RELEASING: where the control lcore knows the channel (CONN_CHANNEL) it waits for REFUSE or
  * RELEASE, then it rests for slot_quiet_ms in the quiet FIFO, then it goes to the free FIFO. Slots
@@ -81,9 +81,11 @@ fifo_take(struct mqt_conns *cs, struct fifo *fifo)
 static struct conn *
 slot_take(struct mqt_conns *cs)
 {
-	if (cs->n_fresh < cs->n_slots)
-		return &cs->slots[cs->n_fresh++];
-	return fifo_take(cs, &cs->free);
+	struct conn *c = fifo_take(cs, &cs->free);
+
+	if (!c && cs->n_fresh < cs->n_slots)
+		c = &cs->slots[cs->n_fresh++];
+	return c;
 }
 
 /* Whether flows that are not known do not pass. */

@@ -409,6 +409,44 @@ test_random_segments_arrive_whole_and_are_followed(void)
 	CHECK(n_lost > 0);
 }
 
+/* A life from CONNECT to RELEASE. @return its channel. */
+static mqt_chan_id
+whole_life(void)
+{
+	struct flow f = flow_new();
+	mqt_chan_id chan;
+
+	connected(&f, "c");
+	chan = f.chan;
+	send_next(&f, CLIENT, RST_ACK, NULL, 0);
+	advance(RESET_TIME);
+	CHECK_DOWN(&f, MQT_REASON_CLIENT_RESET);
+	release(&f);
+	out_clear();
+	return chan;
+}
+
+/* So memory follows the most connections there were at once, and not the lives that there were. */
+static void
+test_slot_that_has_rested_is_used_before_a_fresh_one(void)
+{
+	mqt_chan_id first, tired, again, last;
+
+	world_config();
+	w.config.limits.slot_quiet_ms = 60000;
+	world_start();
+	first = whole_life();
+	tired = whole_life();
+	CHECK(mqt_chan_id_slot(tired) != mqt_chan_id_slot(first)); /* the first one rests (R1) */
+	advance(61 * SEC);
+	again = whole_life();
+	last = whole_life();
+	CHECK_EQ(mqt_chan_id_slot(again), mqt_chan_id_slot(first));
+	CHECK_EQ(mqt_chan_id_slot(last), mqt_chan_id_slot(tired));
+	CHECK(mqt_chan_id_gen(again) != mqt_chan_id_gen(first));
+	world_end();
+}
+
 static CU_TestInfo life_tests[] = {
 	TEST(test_traffic_is_counted),
 	TEST(test_reordered_segments_leave_at_once_and_are_counted),
@@ -420,6 +458,7 @@ static CU_TestInfo life_tests[] = {
 	TEST(test_fin_behind_a_gap_counts_when_it_is_filled),
 	TEST(test_rst_ends_the_flow_only_where_the_receiver_can_take_it),
 	TEST(test_random_segments_arrive_whole_and_are_followed),
+	TEST(test_slot_that_has_rested_is_used_before_a_fresh_one),
 	CU_TEST_INFO_NULL,
 };
 
