@@ -18,7 +18,7 @@
  * Sources: DESIGN.md R1, R12, R13, R17, I10.
  */
 #include "conn_private.h"
-#include "pages.h"
+#include "mqtrack/pages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -546,7 +546,7 @@ default_slots(const struct mqt_conns_params *p, unsigned n_workers)
 static int
 slots_create(struct mqt_conns *cs)
 {
-	cs->slots = pages_map((size_t)cs->n_slots * sizeof(*cs->slots), PAGES_HUGE);
+	cs->slots = mqt_pages_map((size_t)cs->n_slots * sizeof(*cs->slots), MQT_PAGES_HUGE);
 	return cs->slots ? 0 : -1;
 }
 
@@ -643,7 +643,7 @@ mqt_conns_destroy(struct mqt_conns *cs)
 	mqt_wheel_destroy(cs->wheel);
 	links_fini(&cs->links);
 	table_fini(cs);
-	pages_unmap(cs->slots, (size_t)cs->n_slots * sizeof(*cs->slots));
+	mqt_pages_unmap(cs->slots, (size_t)cs->n_slots * sizeof(*cs->slots));
 	free(cs);
 }
 

@@ -37,12 +37,12 @@ size_for(uint32_t most)
 }
 
 int
-flows_init(struct flows *f, uint32_t most, enum pages kind)
+flows_init(struct flows *f, uint32_t most, enum mqt_pages kind)
 {
 	/* 32 bits of hash name a home in it, and more than a home */
 	assert(most > 0 && most <= 1u << 25);
 	*f = (struct flows){ .mask = (uint32_t)(size_for(most) - 1), .most = most };
-	f->entry = pages_map(flows_bytes(f), kind);
+	f->entry = mqt_pages_map(flows_bytes(f), kind);
 	return f->entry ? 0 : -1;
 }
 
@@ -50,7 +50,7 @@ void
 flows_fini(struct flows *f)
 {
 	if (f->entry)
-		pages_unmap(f->entry, flows_bytes(f));
+		mqt_pages_unmap(f->entry, flows_bytes(f));
 	*f = (struct flows){ 0 };
 }
 

@@ -2,7 +2,7 @@
 #ifndef FLOWS_H
 #define FLOWS_H
 
-#include "pages.h"
+#include "mqtrack/pages.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,7 +50,7 @@ struct flows_probe {
  * @param most flows, 1 to 2^25; slots are numbered below FLOWS_NONE - 1.
  * @return 0, or -1: no memory. Pages are there from the first entry in them on.
  */
-int flows_init(struct flows *f, uint32_t most, enum pages kind);
+int flows_init(struct flows *f, uint32_t most, enum mqt_pages kind);
 
 /* Accepts a zeroed one. */
 void flows_fini(struct flows *f);

@@ -11,7 +11,7 @@
  */
 #include "links.h"
 
-#include "pages.h"
+#include "mqtrack/pages.h"
 
 #include <assert.h>
 #include <string.h>
@@ -30,15 +30,15 @@ int
 links_init(struct links *l, uint32_t most, const struct mqt_hash_key *key)
 {
 	*l = (struct links){ .most = most, .key = key, .free = NONE, .last = NONE };
-	l->link = pages_map(bytes_of(l), PAGES_SMALL);
-	return l->link ? flows_init(&l->index, most, PAGES_SMALL) : -1;
+	l->link = mqt_pages_map(bytes_of(l), MQT_PAGES_SMALL);
+	return l->link ? flows_init(&l->index, most, MQT_PAGES_SMALL) : -1;
 }
 
 void
 links_fini(struct links *l)
 {
 	flows_fini(&l->index);
-	pages_unmap(l->link, bytes_of(l));
+	mqt_pages_unmap(l->link, bytes_of(l));
 	*l = (struct links){ 0 };
 }
 

@@ -19,7 +19,7 @@
  * Synchronisation: the worker's own.
  */
 #include "conn_private.h"
-#include "pages.h"
+#include "mqtrack/pages.h"
 
 #include <string.h>
 
@@ -35,15 +35,15 @@ keys6_bytes(const struct mqt_conns *cs)
 int
 table_init(struct mqt_conns *cs)
 {
-	cs->keys6 = pages_map(keys6_bytes(cs), PAGES_SMALL);
-	return cs->keys6 ? flows_init(&cs->flows, cs->n_slots, PAGES_HUGE) : -1;
+	cs->keys6 = mqt_pages_map(keys6_bytes(cs), MQT_PAGES_SMALL);
+	return cs->keys6 ? flows_init(&cs->flows, cs->n_slots, MQT_PAGES_HUGE) : -1;
 }
 
 void
 table_fini(struct mqt_conns *cs)
 {
 	flows_fini(&cs->flows);
-	pages_unmap(cs->keys6, keys6_bytes(cs));
+	mqt_pages_unmap(cs->keys6, keys6_bytes(cs));
 }
 
 /* --- keys -------------------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@
  * Sources: RFC 6455 §5, §7.1; MQTT 5.0 §6; DESIGN.md R11, R15.
  */
 #include "conn_private.h"
-#include "pages.h"
+#include "mqtrack/pages.h"
 
 #include <string.h>
 
@@ -48,14 +48,14 @@ ws_init(struct mqt_conns *cs)
 			goto wanted;
 	return 0;
 wanted:
-	cs->ws = pages_map(table_size(cs), PAGES_SMALL);
+	cs->ws = mqt_pages_map(table_size(cs), MQT_PAGES_SMALL);
 	return cs->ws ? 0 : -1;
 }
 
 void
 ws_fini(struct mqt_conns *cs)
 {
-	pages_unmap(cs->ws, table_size(cs));
+	mqt_pages_unmap(cs->ws, table_size(cs));
 }
 
 static struct mqt_ws_cursor *

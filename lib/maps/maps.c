@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "maps_private.h"
+#include "mqtrack/pages.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <rte_common.h>
 #include <rte_errno.h>
@@ -47,7 +47,6 @@
 
 #define SLACK_MIN   1024u
 #define SLACK_SHIFT 3 /* an eighth */
-#define HUGE_BYTES  (2u << 20)
 
 /* --- small things ---------------------------------------------------------------------------- */
 
@@ -136,28 +135,11 @@ chain_replace(const struct mqt_maps *maps, _Atomic uint32_t *bucket, struct mqt_
 
 /* --- creation -------------------------------------------------------------------------------- */
 
-/*
- * Zeroed; memory is taken as it is first used. Each look-up is a miss somewhere in it, so huge pages
- * halve its price.
- */
+/* Each look-up is a miss somewhere in it, so huge pages halve its price. */
 static void *
-pages_get(size_t bytes)
+map_array(size_t bytes)
 {
-	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (mem == MAP_FAILED)
-		return NULL;
-	if (bytes >= HUGE_BYTES)
-		madvise(mem, bytes, MADV_HUGEPAGE); /* refused: without */
-	return mem;
-}
-
-static void
-pages_put(void *mem, size_t bytes)
-{
-	if (mem)
-		munmap(mem, bytes);
+	return mqt_pages_map(bytes, MQT_PAGES_HUGE);
 }
 
 /* @return 0, or -ENOMEM; what was made is destroyed with the maps. */
@@ -166,11 +148,11 @@ memory_init(struct mqt_maps *maps)
 {
 	size_t n = maps->n_rows;
 
-	maps->rows = pages_get(n * sizeof(*maps->rows));
-	maps->links = pages_get(n * sizeof(*maps->links));
-	maps->ends = pages_get(n * sizeof(*maps->ends));
-	maps->clients = pages_get((size_t)maps->n_buckets * sizeof(*maps->clients));
-	maps->ids = pages_get((size_t)maps->n_buckets * sizeof(*maps->ids));
+	maps->rows = map_array(n * sizeof(*maps->rows));
+	maps->links = map_array(n * sizeof(*maps->links));
+	maps->ends = map_array(n * sizeof(*maps->ends));
+	maps->clients = map_array((size_t)maps->n_buckets * sizeof(*maps->clients));
+	maps->ids = map_array((size_t)maps->n_buckets * sizeof(*maps->ids));
 	if (!maps->rows || !maps->links || !maps->ends || !maps->clients || !maps->ids)
 		return -ENOMEM;
 	return 0;
@@ -183,11 +165,11 @@ memory_fini(struct mqt_maps *maps)
 
 	for (uint32_t i = 0; maps->rows && i < maps_get(&maps->n_touched); i++)
 		free(mqt_chan_info(&maps->rows[i]));
-	pages_put(maps->rows, n * sizeof(*maps->rows));
-	pages_put(maps->links, n * sizeof(*maps->links));
-	pages_put(maps->ends, n * sizeof(*maps->ends));
-	pages_put(maps->clients, (size_t)maps->n_buckets * sizeof(*maps->clients));
-	pages_put(maps->ids, (size_t)maps->n_buckets * sizeof(*maps->ids));
+	mqt_pages_unmap(maps->rows, n * sizeof(*maps->rows));
+	mqt_pages_unmap(maps->links, n * sizeof(*maps->links));
+	mqt_pages_unmap(maps->ends, n * sizeof(*maps->ends));
+	mqt_pages_unmap(maps->clients, (size_t)maps->n_buckets * sizeof(*maps->clients));
+	mqt_pages_unmap(maps->ids, (size_t)maps->n_buckets * sizeof(*maps->ids));
 }
 
 struct mqt_maps *

@@ -2,8 +2,8 @@
 /*
  * Connections, driven by crafted frames: how they begin, and new incarnations of a flow (R17).
  */
-#include "../../lib/conn/pages.h"
 #include "conn_rig.h"
+#include "mqtrack/pages.h"
 
 /* --- begin of a connection --------------------------------------------------------------------- */
 
@@ -239,18 +239,18 @@ test_address_of_the_other_side_has_no_effect(void)
 
 /* --- memory ------------------------------------------------------------------------------------ */
 
-void *__real_pages_map(size_t bytes, enum pages kind);
-void *__wrap_pages_map(size_t bytes, enum pages kind);
+void *__real_mqt_pages_map(size_t bytes, enum mqt_pages kind);
+void *__wrap_mqt_pages_map(size_t bytes, enum mqt_pages kind);
 
 static int maps_left = -1; /* that are granted; negative: all */
 
 void *
-__wrap_pages_map(size_t bytes, enum pages kind)
+__wrap_mqt_pages_map(size_t bytes, enum mqt_pages kind)
 {
 	if (maps_left == 0)
 		return NULL;
 	maps_left -= maps_left > 0;
-	return __real_pages_map(bytes, kind);
+	return __real_mqt_pages_map(bytes, kind);
 }
 
 static void

@@ -88,7 +88,7 @@ remove_at(uint32_t i)
 static void
 begin(uint32_t most)
 {
-	CHECK_EQ(flows_init(&table, most, PAGES_SMALL), 0);
+	CHECK_EQ(flows_init(&table, most, MQT_PAGES_SMALL), 0);
 	n_model = 0;
 }
 
