@@ -30,8 +30,10 @@ row_info_ahead(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control)
 {
 	const struct mqt_chan *row = mqt_maps_get(cm->maps, id);
 
-	if (row)
-		info_ahead(mqt_chan_info(row));
+	if (!row)
+		return;
+	info_ahead(mqt_chan_info(row));
+	mqt_maps_prefetch_end(cm->maps, row);
 }
 
 /* Its word and its counters. */

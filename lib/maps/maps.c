@@ -48,6 +48,8 @@
 #define SLACK_MIN   1024u
 #define SLACK_SHIFT 3 /* an eighth */
 
+#define RECLAIM_BURST 16u
+
 /* --- small things ---------------------------------------------------------------------------- */
 
 static void
@@ -432,6 +434,22 @@ mqt_maps_head(const struct mqt_maps *maps, const struct mqt_digest *digest)
 
 /* --- reclaim --------------------------------------------------------------------------------- */
 
+/* Loads the next @p n that are retired, and their infos, ahead. */
+static void
+reclaim_ahead(const struct mqt_maps *maps, unsigned n)
+{
+	const struct mqt_chan *rows[RECLAIM_BURST];
+	uint32_t place = maps->retired_first;
+
+	for (unsigned i = 0; i < n; i++) {
+		rows[i] = row_at(maps, place);
+		rte_prefetch0(rows[i]);
+		place = maps->links[place - 1];
+	}
+	for (unsigned i = 0; i < n; i++)
+		rte_prefetch0(mqt_chan_info(rows[i]));
+}
+
 unsigned
 mqt_maps_reclaim(struct mqt_maps *maps, unsigned budget, mqt_maps_reclaim_fn fn, void *arg)
 {
@@ -440,11 +458,14 @@ mqt_maps_reclaim(struct mqt_maps *maps, unsigned budget, mqt_maps_reclaim_fn fn,
 
 	while (n < budget && maps->reclaimed != completed) {
 		struct mqt_chan *row = row_at(maps, maps->retired_first);
-		struct mqt_info *info = mqt_chan_info(row);
+		struct mqt_info *info;
 
+		if (n % RECLAIM_BURST == 0)
+			reclaim_ahead(maps,
+					(unsigned)RTE_MIN(RTE_MIN(budget - n, RECLAIM_BURST),
+							completed - maps->reclaimed));
+		info = mqt_chan_info(row);
 		maps->retired_first = maps->links[row - maps->rows];
-		if (maps->retired_first != NO_PLACE)
-			rte_prefetch0(row_at(maps, maps->retired_first));
 		set_info(row, NULL);
 		maps->reclaimed++;
 		row_free(maps, row);

@@ -37,6 +37,13 @@ mqt_maps_prefetch_chan(const struct mqt_maps *maps, mqt_chan_id id, enum mqt_map
 }
 
 void
+mqt_maps_prefetch_end(const struct mqt_maps *maps, const struct mqt_chan *row)
+{
+	rte_prefetch0(&maps->ends[row - maps->rows]);
+	rte_prefetch0(&maps->links[row - maps->rows]);
+}
+
+void
 mqt_maps_prefetch_client(const struct mqt_maps *maps, const struct mqt_digest *digest,
 		enum mqt_maps_step step)
 {
