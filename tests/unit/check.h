@@ -25,6 +25,16 @@
 #include <CUnit/CUnit.h>
 #endif
 
+/* A number below @p n that looks random; the same state gives the same numbers. Source: xorshift64. */
+static inline uint32_t
+check_random(uint64_t *state, uint32_t n)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return (uint32_t)(*state >> 33) % n;
+}
+
 /* Row of the table under test, printed with a failure; set it in loops over vectors. */
 static const char *check_row __attribute__((unused)) = "";
 

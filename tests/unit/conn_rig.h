@@ -648,10 +648,7 @@ rnd(uint32_t n)
 {
 	static uint64_t x = 88172645463325252ull;
 
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return (uint32_t)(x >> 33) % n;
+	return check_random(&x, n);
 }
 
 #define TEST(name)                                                                                 \

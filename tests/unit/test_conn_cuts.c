@@ -38,10 +38,7 @@ struct dialogue {
 static uint32_t
 chance(struct dialogue *d, uint32_t n)
 {
-	d->random ^= d->random << 13;
-	d->random ^= d->random >> 7;
-	d->random ^= d->random << 17;
-	return (uint32_t)(d->random >> 33) % n;
+	return check_random(&d->random, n);
 }
 
 __attribute__((format(printf, 2, 3))) static void

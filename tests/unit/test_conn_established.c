@@ -36,10 +36,7 @@ static uint32_t rare; /* one of so many does what ends most flows */
 static uint32_t
 pick(uint32_t n)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (uint32_t)(state >> 33) % n;
+	return check_random(&state, n);
 }
 
 static void

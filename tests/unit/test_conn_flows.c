@@ -22,10 +22,7 @@ static uint64_t state = 1;
 static uint32_t
 pick(uint32_t n)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (uint32_t)(state >> 33) % n;
+	return check_random(&state, n);
 }
 
 /* All slots under a hash as bits of a sum that no order changes. @return how many. */
