@@ -91,10 +91,6 @@ struct mqt_event *mqt_event_ring_next(struct mqt_event_ring *ring) MQT_REQUIRES(
 /** Shows readers all that have begun. Context: control; never blocks. */
 void mqt_event_ring_publish(struct mqt_event_ring *ring) MQT_REQUIRES(mqt_role_control);
 
-/** Appends a whole event and publishes it; sets ev->seq. Context: control; never blocks. */
-void mqt_event_ring_write(struct mqt_event_ring *ring, struct mqt_event *ev)
-		MQT_REQUIRES(mqt_role_control);
-
 /** Sequence number of the newest event; 0 before the first. Context: any thread. */
 uint64_t mqt_event_ring_last(const struct mqt_event_ring *ring);
 

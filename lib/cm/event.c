@@ -202,16 +202,6 @@ mqt_event_ring_publish(struct mqt_event_ring *ring)
 	ring->n_staged = 0;
 }
 
-void
-mqt_event_ring_write(struct mqt_event_ring *ring, struct mqt_event *ev)
-{
-	struct mqt_event *next = mqt_event_ring_next(ring);
-
-	ev->seq = next->seq;
-	*next = *ev;
-	mqt_event_ring_publish(ring);
-}
-
 uint64_t
 mqt_event_ring_last(const struct mqt_event_ring *ring)
 {

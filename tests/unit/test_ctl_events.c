@@ -3,6 +3,7 @@
  * Events told by the control socket.
  */
 #include "ctl_rig.h"
+#include "event_write.h"
 
 static const json_t *
 event_of(const json_t *message)
@@ -68,7 +69,7 @@ write_events(struct tracker *t, unsigned n, enum mqt_event_type type)
 			.clientid = "x",
 			.chan = mqt_chan_id_make(0, 0, 1, 1) };
 
-		mqt_event_ring_write(t->events, &ev);
+		event_write(t->events, &ev);
 	}
 }
 
@@ -203,9 +204,9 @@ test_event_of_a_long_client_id_is_cut_at_a_character(void)
 	memset(cut.clientid, 'x', sizeof(cut.clientid));
 	memcpy(cut.clientid + sizeof(cut.clientid) - 2, "\xe2\x82", 2); /* of U+20AC */
 	mqt_role_control_assert();
-	mqt_event_ring_write(t.events, &cut);
+	event_write(t.events, &cut);
 	cut.clientid_len = MQT_EVENT_CLIENTID_MAX; /* all is there, and it is no text */
-	mqt_event_ring_write(t.events, &cut);
+	event_write(t.events, &cut);
 	peer_open(&p, &t);
 	json_decref(peer_result(&p, "events.subscribe", "{\"since\":0}"));
 	message = peer_recv(&p);
@@ -257,7 +258,7 @@ test_event_of_each_type_tells_both_sides(void)
 		const json_t *params;
 
 		ev.type = (uint8_t)type;
-		mqt_event_ring_write(t.events, &ev);
+		event_write(t.events, &ev);
 		message = peer_recv(&p);
 		params = event_of(message);
 		check_keys(params, keys);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "check.h"
+#include "event_write.h"
 #include "mqtrack/event.h"
 
 #include <errno.h>
@@ -51,7 +52,7 @@ write_n(struct mqt_event_ring *ring, uint64_t n)
 	for (uint64_t i = 0; i < n; i++) {
 		struct mqt_event ev = event_of(mqt_event_ring_last(ring) + 1);
 
-		mqt_event_ring_write(ring, &ev);
+		event_write(ring, &ev);
 	}
 }
 
@@ -104,7 +105,7 @@ test_write_numbers_events_from_one(void)
 	mqt_role_control_assert();
 	for (uint64_t n = 1; n <= 5; n++) {
 		ev.seq = 999;
-		mqt_event_ring_write(ring, &ev);
+		event_write(ring, &ev);
 		CHECK_EQ(ev.seq, n);
 		CHECK_EQ(mqt_event_ring_last(ring), n);
 	}
