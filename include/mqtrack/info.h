@@ -5,6 +5,7 @@
 #include "mqtrack/addr.h"
 #include "mqtrack/hash.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

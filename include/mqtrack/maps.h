@@ -157,9 +157,8 @@ enum mqt_maps_step {
 	MQT_MAPS_BUCKET,
 	MQT_MAPS_ROW,  /* the first of the bucket */
 	MQT_MAPS_INFO, /* of that row; of a channel also its client's bucket */
+	MQT_MAPS_LAST, /* a client that is not the first of its bucket: INFO was its row, this its info */
 	MQT_MAPS_N_STEPS,
-	/* a client that is not the first of its bucket: INFO has loaded the second row, this its info */
-	MQT_MAPS_SECOND = MQT_MAPS_N_STEPS,
 };
 
 /**
@@ -215,7 +214,8 @@ void mqt_rcu_read_unlock(void) MQT_RELEASE_SHARED(mqt_rcu_read);
 
 /**
  * Oldest channel of a client; mqt_chan_next() leads to the newest. The caller compares the client
- * id in full. A row whose state is MQT_CHAN_FREE was removed a moment ago, or is not complete yet: skip it.
+ * id in full. A row whose state is MQT_CHAN_FREE was removed a moment ago, or is not complete yet:
+ * skip it.
  */
 const struct mqt_chan *mqt_maps_lookup(const struct mqt_maps *maps, const struct mqt_digest *digest)
 		MQT_REQUIRES_SHARED(mqt_rcu_read);

@@ -25,8 +25,9 @@ info_ahead(const struct mqt_info *info)
 	rte_prefetch0((const char *)info + LINE);
 }
 
+/* What is known of a channel, and what its end will write. */
 static void
-row_info_ahead(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control)
+row_ahead(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control)
 {
 	const struct mqt_chan *row = mqt_maps_get(cm->maps, id);
 
@@ -36,16 +37,7 @@ row_info_ahead(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control)
 	mqt_maps_prefetch_end(cm->maps, row);
 }
 
-/* Its word and its counters. */
-static void
-slot_ahead(const struct mqt_cm *cm, mqt_chan_id id)
-{
-	if (cm_chan_has_slot(cm, id))
-		rte_prefetch0(mqt_slots_at(
-				&cm->owners[mqt_chan_id_worker(id)].o.slots, mqt_chan_id_slot(id)));
-}
-
-/* All lines of an object of a pool. */
+/* All lines of what is @p size bytes long. */
 static void
 object_ahead(const void *object, size_t size)
 {
@@ -53,7 +45,20 @@ object_ahead(const void *object, size_t size)
 		rte_prefetch0((const char *)object + at);
 }
 
-/* The first step for a message, once the note and the row of its channel are there. */
+/* A slot's counters and its word: two lines. */
+static void
+slot_ahead(const struct mqt_cm *cm, mqt_chan_id id)
+{
+	if (cm_chan_has_slot(cm, id))
+		object_ahead(mqt_slots_at(&cm->owners[mqt_chan_id_worker(id)].o.slots,
+					     mqt_chan_id_slot(id)),
+				sizeof(struct mqt_slot));
+}
+
+/*
+ * What a message touches behind the note and the row of its channel. Returns the note where it answers
+ * a stepdown, whose lock and session are on their way then; else NULL.
+ */
 static const struct cm_note *
 message_ahead(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_role_control)
 {
@@ -71,11 +76,11 @@ message_ahead(struct mqt_cm *cm, const struct mqt_msg *msg) MQT_REQUIRES(mqt_rol
 		object_ahead(note->lock, sizeof(*note->lock));
 		if (note->session)
 			object_ahead(note->session, MQT_SESSION_BYTES);
-		row_info_ahead(cm, msg->chan);
+		row_ahead(cm, msg->chan);
 		return msg->type == MQT_MSG_STEPDOWN_DONE ? note : NULL;
 	case MQT_MSG_DOWN:
 	case MQT_MSG_CLOSED:
-		row_info_ahead(cm, msg->chan);
+		row_ahead(cm, msg->chan);
 	}
 	return NULL;
 }
@@ -141,7 +146,7 @@ cm_ahead_opens(struct mqt_cm *cm, struct cm_note *const *notes, unsigned n)
 		cm_recent_ahead(&cm->recents, &notes[i]->info->digest);
 		cm_flap_ahead(&cm->flaps, &notes[i]->info->digest);
 	}
-	for (unsigned step = MQT_MAPS_ROW; step <= MQT_MAPS_SECOND; step++) {
+	for (unsigned step = MQT_MAPS_ROW; step < MQT_MAPS_N_STEPS; step++) {
 		for (unsigned i = 0; i < n; i++) {
 			if (notes[i]->kind != CM_NOTE_DEAD)
 				mqt_maps_prefetch_client(cm->maps, &notes[i]->info->digest,
@@ -161,7 +166,7 @@ cm_ahead_opens(struct mqt_cm *cm, struct cm_note *const *notes, unsigned n)
 void
 cm_ahead_removals(struct mqt_cm *cm, const mqt_chan_id *ids, unsigned n)
 {
-	for (unsigned step = MQT_MAPS_BUCKET; step < MQT_MAPS_N_STEPS; step++) {
+	for (unsigned step = MQT_MAPS_BUCKET; step <= MQT_MAPS_INFO; step++) {
 		for (unsigned i = 0; i < n; i++)
 			mqt_maps_prefetch_chan(cm->maps, ids[i], (enum mqt_maps_step)step);
 	}

@@ -3,13 +3,14 @@
  * A worker's connections: the slots, and the dispatch of bursts and timers.
  *
  * Life-cycle of a connection: conn_create() takes a slot (the one that has rested longest; where
- * none has rested enough, one never used, so that memory follows the most there ever were), gives it the next generation and puts its key into the flow table. The
- * states follow conn.h. conn_remove() takes the key out when the flow is over. The slot is then
- * RELEASING: where the control lcore knows the channel (CONN_CHANNEL) it waits for REFUSE or
- * RELEASE, then it rests for slot_quiet_ms in the quiet FIFO, then it goes to the free FIFO. Slots
- * become free in mqt_conns_expire() only (R1). When none is free, one is taken from a flow that has no
- * channel and passes without a connection as well: an opaque one, else the one that has sent no
- * CONNECT for longest. So connections that say nothing cannot fill the table (R13).
+ * none has rested enough, one never used, so that memory follows the most there ever were), gives it
+ * the next generation and puts its key into the flow table. The states follow conn.h. conn_remove()
+ * takes the key out when the flow is over. The slot is then RELEASING: where the control lcore knows
+ * the channel (CONN_CHANNEL) it waits for REFUSE or RELEASE, then it rests for slot_quiet_ms in the
+ * quiet FIFO, then it goes to the free FIFO. Slots become free in mqt_conns_expire() only (R1). When
+ * none is free, one is taken from a flow that has no channel and passes without a connection as
+ * well: an opaque one, else the one that has sent no CONNECT for longest. So connections that say
+ * nothing cannot fill the table (R13).
  *
  * A burst is looked up as one, then the packets are judged in order (table.c).
  *

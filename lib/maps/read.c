@@ -26,7 +26,7 @@ mqt_maps_prefetch_chan(const struct mqt_maps *maps, mqt_chan_id id, enum mqt_map
 		return;
 	}
 	row = row_behind(maps, bucket);
-	if (!row)
+	if (!row || step == MQT_MAPS_LAST)
 		return;
 	if (step == MQT_MAPS_ROW) {
 		rte_prefetch0(row);
@@ -55,12 +55,15 @@ mqt_maps_prefetch_client(const struct mqt_maps *maps, const struct mqt_digest *d
 		return;
 	}
 	row = row_behind(maps, bucket);
-	if (!row || step == MQT_MAPS_ROW) {
+	if (!row)
+		return;
+	if (step == MQT_MAPS_ROW) {
 		rte_prefetch0(row);
 		return;
 	}
 	if (row->sig == sig_of(digest)) {
-		rte_prefetch0(mqt_chan_info(row)); /* once more in step SECOND: no matter */
+		if (step == MQT_MAPS_INFO)
+			rte_prefetch0(mqt_chan_info(row));
 		return;
 	}
 	row = row_behind(maps, &row->next_client);
