@@ -255,7 +255,10 @@ conn_detach(struct mqt_conns *cs, struct conn *c)
 	handshake_end(cs, c);
 	mqt_wheel_disarm(cs->wheel, &c->timer);
 	if (c->flags & CONN_IN_TABLE) {
-		embryo_forget(cs, table_remove(cs, c));
+		uint64_t hash = table_remove(cs, c);
+
+		if (!tcp_broker_has_ack(c))
+			embryo_forget(cs, hash);
 		links_put(&cs->links, c->link);
 	}
 	if (unlikely(c->captured))

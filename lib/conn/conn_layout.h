@@ -32,6 +32,7 @@ enum stream_flag {
 	STREAM_TOLD_SECOND = 1u << 4,
 	STREAM_TOLD_SUBSCRIBE = 1u << 5,
 	STREAM_CLOSES = 1u << 6, /* its FIN came first, and ends the channel once acknowledged */
+	STREAM_IN_SYN = 1u << 7, /* it began with payload of the SYN (client only) */
 };
 
 /** What was injected in the name of a stream's sender. */

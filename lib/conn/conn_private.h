@@ -121,7 +121,7 @@ struct conn *embryo_ack(struct mqt_conns *cs, const struct mqt_packet *p, bool *
 /** A SYN from inside: where the client has opened the flow too, nobody opens it alone. */
 void embryo_simultaneous(struct mqt_conns *cs, const struct mqt_packet *p);
 
-/** A connection of this flow is gone, while its broker may still wait for its handshake. */
+/** A handshake of this flow is gone while its broker may go on with it. */
 void embryo_forget(struct mqt_conns *cs, uint64_t hash);
 
 /** Forgets what is too old. @return how many. */
@@ -224,6 +224,13 @@ void tcp_urgent(struct mqt_conns *cs, struct stream *s);
 
 /** Time since the last segment of either side, ms. */
 uint32_t tcp_silent_ms(const struct mqt_conns *cs, const struct conn *c);
+
+/**
+ * Whether an ACK of the client has surely reached the broker, which then repeats its SYN/ACK no more:
+ * it has acknowledged more than that did. How much payload of a SYN that was is not kept: then it is
+ * what is more than any SYN has, a FIN, or what was injected.
+ */
+bool tcp_broker_has_ack(const struct conn *c);
 
 /* --- reorder.c --------------------------------------------------------------------------------- */
 

@@ -50,6 +50,12 @@ struct embryo {
 	struct link_pair link;
 };
 
+/** Handshakes of a bucket that are gone while their broker may go on with them. */
+struct forgotten {
+	uint32_t ms;  /* when the last one went; 0: there was none */
+	uint32_t tag; /* of the one flow that it was; 0: of more than one */
+};
+
 /** A connection whose packets are copied. */
 struct captured {
 	struct conn *c;
@@ -98,7 +104,7 @@ struct mqt_conns {
 	struct embryo *embryos;
 	uint32_t n_embryos, n_buckets, max_syn_data;
 	uint32_t *buckets;
-	uint32_t *forgot_ms;           /* a bucket: when it last forgot a handshake; 0: never */
+	struct forgotten *forgotten;   /* a bucket */
 	struct ws *ws;                 /* by slot; NULL: no listener has it */
 	struct mqt_captures *captures; /* NULL: none */
 

@@ -15,7 +15,8 @@
  * that number can be the end of one SYN and the begin of another that the broker never got. So a
  * handshake becomes opaque that can be read in two ways: a SYN repeated with other payload, two
  * embryos that one SYN/ACK can answer, a SYN/ACK that may be an older connection's own, and
- * payload where the bucket forgot a handshake that the broker may still be repeating.
+ * payload where a handshake of the flow was forgotten that the broker may still be repeating. Of
+ * those a bucket remembers one exactly; where there were more, any flow of it is distrusted.
  *
  * Chained hash with the keyed flow hash; a list by age, refreshed by repeated SYNs. All indices
  * into one array. Synchronisation: the worker's own.
@@ -44,8 +45,8 @@ embryo_init(struct mqt_conns *cs)
 	cs->max_syn_data = cs->n_embryos / SYN_DATA_SHARE + 1;
 	cs->embryos = calloc(cs->n_embryos, sizeof(*cs->embryos));
 	cs->buckets = malloc(cs->n_buckets * sizeof(*cs->buckets));
-	cs->forgot_ms = calloc(cs->n_buckets, sizeof(*cs->forgot_ms));
-	if (!cs->embryos || !cs->buckets || !cs->forgot_ms)
+	cs->forgotten = calloc(cs->n_buckets, sizeof(*cs->forgotten));
+	if (!cs->embryos || !cs->buckets || !cs->forgotten)
 		return -1;
 	memset(cs->buckets, 0xff, cs->n_buckets * sizeof(*cs->buckets));
 	cs->free_embryo = cs->oldest_embryo = cs->newest_embryo = NO_INDEX;
@@ -59,7 +60,7 @@ embryo_fini(struct mqt_conns *cs)
 		free(cs->embryos[i].syn_data);
 	free(cs->embryos);
 	free(cs->buckets);
-	free(cs->forgot_ms);
+	free(cs->forgotten);
 }
 
 /* --- the table --------------------------------------------------------------------------------- */
@@ -116,18 +117,34 @@ embryo_remove(struct mqt_conns *cs, struct embryo *e)
 	gauge_add(&cs->gauges.embryos, -1);
 }
 
+/* What tells a flow from others of its bucket. */
+static uint32_t
+tag_of(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) | 1;
+}
+
+static bool
+is_fresh(const struct mqt_conns *cs, const struct forgotten *f)
+{
+	return f->ms && cs->now_ms - f->ms < MEMORY_MS;
+}
+
 void
 embryo_forget(struct mqt_conns *cs, uint64_t hash)
 {
-	cs->forgot_ms[hash & (cs->n_buckets - 1)] = cs->now_ms ? cs->now_ms : UINT32_MAX;
+	struct forgotten *f = &cs->forgotten[hash & (cs->n_buckets - 1)];
+
+	f->tag = is_fresh(cs, f) && f->tag != tag_of(hash) ? 0 : tag_of(hash);
+	f->ms = cs->now_ms ? cs->now_ms : UINT32_MAX;
 }
 
 static bool
 forgot_lately(const struct mqt_conns *cs, uint64_t hash)
 {
-	uint32_t at = cs->forgot_ms[hash & (cs->n_buckets - 1)];
+	const struct forgotten *f = &cs->forgotten[hash & (cs->n_buckets - 1)];
 
-	return at && cs->now_ms - at < MEMORY_MS;
+	return is_fresh(cs, f) && (f->tag == 0 || f->tag == tag_of(hash));
 }
 
 /* One that was not completed. */
@@ -361,6 +378,7 @@ take_syn_data(struct mqt_conns *cs, struct conn *c, const struct embryo *e, uint
 {
 	struct stream *s = &c->stream[CLIENT];
 
+	s->flags |= STREAM_IN_SYN;
 	s->end += len;
 	c->stream[BROKER].ack = s->end;
 	if (c->state != MQT_CONN_EMBRYONIC) {

@@ -302,6 +302,16 @@ fin_is_acknowledged(const struct conn *c, enum side side)
 	return s->flags & STREAM_FIN && mqt_seq_cmp(c->stream[opposite(side)].ack, s->next) >= 0;
 }
 
+bool
+tcp_broker_has_ack(const struct conn *c)
+{
+	uint32_t more = c->stream[BROKER].ack - (c->isn + 1);
+
+	if (!(c->stream[CLIENT].flags & STREAM_IN_SYN))
+		return more > 0;
+	return more > UINT16_MAX || fin_is_acknowledged(c, CLIENT) || c->flags & CONN_DONE_BROKER;
+}
+
 /* Once a FIN is acknowledged the channel is over; the flow goes on. */
 static void
 half_closed(struct mqt_conns *cs, struct conn *c) MQT_REQUIRES(mqt_role_worker)

@@ -4,7 +4,7 @@ reads. Whatever it does: the record is what the broker logs, or there is none.""
 import re
 
 from control import clients, counter, expect
-from mqttraw import connect_packet
+from mqttraw import client, connect_packet
 from rawtcp import ACK, FIN, PSH, SYN, URG, RawTcp
 
 PUBLISH = b"\x30\x03\x00\x01t"
@@ -33,6 +33,13 @@ class Confusion:
         found = re.findall(rf"{re.escape(self.source)}:{port} as (\S+)", open(self.log).read())
         return found[0] if found else None
 
+    def settle(self):
+        """Waits until all that was sent has had its effect: who comes behind it over the same path has
+        been answered."""
+        behind = client(self.host, clientid=f"behind-{self.port}")
+        behind.ping()
+        behind.disconnect()
+
     def attack(self, name, script, syn=None, opens=None, counts=None):
         """`opens`: who must be in the record, "vict" or "joke"; None: nobody. `counts`: the counter
         that has to say so."""
@@ -44,7 +51,7 @@ class Confusion:
         else:
             flow.open()
         script(flow, a, b)
-        flow.receive(0.3)
+        self.settle()
         seen = [c["clientid"] for c in clients() if c["port"] == self.port and c["connected"]]
         known = self.broker_knows(self.port)
         print(f"   {name}: the broker has {known}, the tracker {seen}")
@@ -60,7 +67,7 @@ class Confusion:
         flow = self.flow()
         flow.open()
         flow.send(0, a_and_b("lost")[0], lost=True)
-        flow.receive(0.3)
+        self.settle()
         flow.close()
         return self.broker_knows(self.port) is None
 
