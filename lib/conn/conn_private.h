@@ -16,7 +16,10 @@
  *   tcp.c        sequence numbers, acknowledgements, FIN and RST
  *   reorder.c    segments behind a gap
  *   hold.c       mbufs that wait: parked, or kept behind a gap (R11, R12)
- *   handshake.c  CONNECT and CONNACK, opening a channel
+ *   handshake.c  handshakes, and the segments of those that have one
+ *   connect.c    CONNECT and its repetitions (I12)
+ *   reply.c      the broker's answer, up to CONNACK (R11)
+ *   open.c       opening a channel
  *   park.c       what the broker sends until GRANT (R11, R12)
  *   layers.c     what comes before CONNECT: PROXY header, request for a WebSocket
  *   ws.c         WebSocket frames between TCP and MQTT
@@ -260,6 +263,36 @@ bool handshake_append(uint8_t **buf, uint32_t *len, uint32_t *cap, const void *d
 bool handshake_begin(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 void handshake_end(struct mqt_conns *cs, struct conn *c);
 
+/** It has sent a whole CONNECT: its handshake is not taken away any more. */
+void handshake_spoken(struct mqt_conns *cs, struct conn *c);
+
+/** A segment in EMBRYONIC, CONNECTING or OPENING. */
+void handshake_input(struct mqt_conns *cs, struct conn *c, enum side side,
+		const struct mqt_packet *p) WORKER_ROLE;
+
+/** The newcomer cannot be admitted: passes untracked or is refused, as its listener says. */
+void handshake_unadmitted(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/** The wait for GRANT has taken too long (R7). */
+void handshake_opening_timeout(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+
+/* --- connect.c --------------------------------------------------------------------------------- */
+
+/**
+ * Bytes of the client, in order, while CONNECT is not complete.
+ * @return how many of them are the handshake's; the rest is behind CONNECT.
+ */
+uint32_t connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *data,
+		uint32_t len) WORKER_ROLE;
+
+/** The client's bytes that are kept, as they came. @return NULL where there are none. */
+const uint8_t *connect_kept(const struct handshake *hs, uint32_t *len);
+
+/** Whether the segment repeats a byte of CONNECT, or a FIN, with another content (I12). */
+bool connect_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v);
+
+/* --- reply.c ----------------------------------------------------------------------------------- */
+
 /** What the broker's bytes so far mean. */
 enum reply {
 	REPLY_PASSES, /* no CONNACK in them */
@@ -268,27 +301,22 @@ enum reply {
 };
 
 /** Judges the broker's MQTT that has come. */
-enum reply handshake_reply(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+enum reply reply_packets(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
-/** A segment in EMBRYONIC, CONNECTING or OPENING. */
-void handshake_input(struct mqt_conns *cs, struct conn *c, enum side side,
-		const struct mqt_packet *p) WORKER_ROLE;
+/** Whether the broker's bytes are read: an answer to CONNECT, or to the request for a WebSocket. */
+bool reply_is_awaited(const struct conn *c);
 
-/**
- * Bytes of the client, in order, while CONNECT is not complete.
- * @return how many of them are the handshake's; the rest is behind CONNECT.
- */
-uint32_t handshake_connect_bytes(struct mqt_conns *cs, struct conn *c, const uint8_t *data,
-		uint32_t len) WORKER_ROLE;
+/** Reads on as far as the broker's segments leave no gap. */
+void reply_read(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
-/** Whether the segment repeats a byte of CONNECT, or a FIN, with another content (I12). */
-bool handshake_conflict(const struct conn *c, const struct rte_mbuf *m, const struct mqt_pkt *v);
+/* --- open.c ------------------------------------------------------------------------------------ */
 
-/** The newcomer cannot be admitted: passes untracked or is refused, as its listener says. */
-void handshake_unadmitted(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+/** All that is known of the client. @return NULL: no memory. Ownership: the caller's. */
+struct mqt_info *open_info(
+		struct mqt_conns *cs, const struct conn *c, const struct mqt_mqtt_connack *connack);
 
-/** The wait for GRANT has taken too long (R7). */
-void handshake_opening_timeout(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
+/** Posts OPEN: OPENING. Ownership: @p info is the control lcore's. */
+void open_channel(struct mqt_conns *cs, struct conn *c, struct mqt_info *info) WORKER_ROLE;
 
 /* --- park.c ------------------------------------------------------------------------------------ */
 

@@ -27,7 +27,7 @@ drain(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_rol
 	while (s->held != NO_INDEX && mqt_seq_cmp(cs->holds[s->held].view.seq, s->next) <= 0) {
 		hold_pop(cs, s, &h);
 		if (unlikely(c->flags & CONN_HANDSHAKE) && side == CLIENT && !h.forwarded &&
-				handshake_conflict(c, h.m, &h.view)) {
+				connect_conflict(c, h.m, &h.view)) {
 			count(cs, MQT_W_CONFLICT);
 			rte_pktmbuf_free(h.m);
 			continue;

@@ -225,7 +225,7 @@ tcp_take_mqtt(struct mqt_conns *cs, struct conn *c, enum side side, const uint8_
 	bool whole;
 
 	if (side == CLIENT && c->state == MQT_CONN_EMBRYONIC) {
-		uint32_t n = handshake_connect_bytes(cs, c, data, len);
+		uint32_t n = connect_bytes(cs, c, data, len);
 
 		data += n;
 		len -= n;

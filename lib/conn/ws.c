@@ -234,7 +234,7 @@ answer_payload(struct mqt_conns *cs, struct conn *c, const struct mqt_ws_piece *
 		conn_untracked(cs, c, MQT_W_NO_MEMORY);
 		return false;
 	}
-	return handshake_reply(cs, c) != REPLY_DONE;
+	return reply_packets(cs, c) != REPLY_DONE;
 }
 
 /* A frame header, or payload up to the end of an MQTT packet. @return as answer_head(). */

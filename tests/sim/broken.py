@@ -55,7 +55,7 @@ BREAKS = [
      "	if (gap <= CM_MAX_GAP_NS) {",
      "	if (gap <= UINT64_MAX) {"),
     ("R7-opening", "an OPENING has no limit",
-     "lib/conn/handshake.c",
+     "lib/conn/open.c",
      "	conn_set_state(cs, c, MQT_CONN_OPENING);\n"
      "	conn_arm(cs, c, cs->config->limits.opening_ms * MQT_NS_PER_MS);\n",
      "	conn_set_state(cs, c, MQT_CONN_OPENING);\n"
@@ -87,7 +87,7 @@ BREAKS = [
      "maps->reclaimed != completed",
      "maps->retired_first != NO_PLACE && completed < UINT64_MAX"),
     ("R11", "the begin of a CONNACK passes before it is complete",
-     "lib/conn/handshake.c",
+     "lib/conn/reply.c",
      "			return REPLY_WAITS;",
      "			return REPLY_PASSES;"),
     ("R12", "a flow parks as much as its broker sends",
