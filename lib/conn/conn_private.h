@@ -9,7 +9,9 @@
  * What the files of lib/conn do for each other; what they work on is in conn_layout.h (a connection)
  * and conn_worker.h (all of a worker). Everything here belongs to one worker.
  *
- *   conn.c       slots, create and remove, dispatch of a burst
+ *   conns.c      all of a worker: create and destroy
+ *   dispatch.c   packets and timers, to those who judge them
+ *   conn.c       slots, begin and end of a connection
  *   table.c      the flow table, over the array of flows.c
  *   embryo.c     half-open handshakes (R13, R17, R18)
  *   established.c  the short way of most segments
@@ -60,6 +62,9 @@ void conn_remove(struct mqt_conns *cs, struct conn *c) WORKER_ROLE;
 
 /** The slot may rest and be used again. */
 void conn_slot_quiet(struct mqt_conns *cs, struct conn *c);
+
+/** Frees slots that have rested. @return how many. */
+unsigned conn_slots_expire(struct mqt_conns *cs, unsigned budget);
 
 void conn_set_state(struct mqt_conns *cs, struct conn *c, enum mqt_conn_state state);
 

@@ -153,6 +153,13 @@ opposite(enum side side)
 	return side == CLIENT ? BROKER : CLIENT;
 }
 
+/** Whether flows that are not known do not pass. */
+static inline bool
+listener_refuses(const struct mqt_listener *l)
+{
+	return l->on_failure == MQT_FAIL_CLOSED || l->midstream == MQT_MIDSTREAM_RESET;
+}
+
 /** Sequence number behind a segment: payload and FIN. */
 static inline uint32_t
 seg_end(const struct mqt_pkt *v)
