@@ -21,7 +21,7 @@ def throw(data, pieces=1, wait=True):
     try:
         for at in range(0, len(data), step):
             made.send(data[at:at + step])
-        return made.end(5) if wait else made
+        return made.end() if wait else made
     except (Closed, TimeoutError) as error:
         return error
     finally:

@@ -51,7 +51,7 @@ usage "options for EAL without --" "unknown option '-l'; see mqtrackd --help. Op
 socket() {
 	sed "s|^ *- outside:.*|  - outside: net_null0|
 		s|inside:.*|inside: net_null1|; s|socket:.*|socket: $3|" "$LAB_DIR/good.yaml" >"$LAB_DIR/bad.yaml"
-	timeout 10 "$MQT_BUILD/app/mqtrackd/mqtrackd" --config "$LAB_DIR/bad.yaml" >"$LAB_DIR/check.log" 2>&1
+	timeout 60 "$MQT_BUILD/app/mqtrackd/mqtrackd" --config "$LAB_DIR/bad.yaml" >"$LAB_DIR/check.log" 2>&1
 	expect "$1: status 1" [ $? = 1 ]
 	grep -qF -- "$2" "$LAB_DIR/check.log" || { cat "$LAB_DIR/check.log"; fail "$1: does not say $2"; }
 }
@@ -62,7 +62,7 @@ expect "the file is still there" [ -s "$LAB_DIR/good.yaml" ]
 # Asked of EAL at start: all that 24 bits of packet buffers and slots could take.
 sed '$a mbufs: 16777216\nlimits:\n  max_connections: 16777215' "$LAB_DIR/good.yaml" >"$LAB_DIR/huge.yaml"
 if [ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -lt 56000 ]; then
-	timeout 10 "$MQT_BUILD/app/mqtrackd/mqtrackd" --config "$LAB_DIR/huge.yaml" >"$LAB_DIR/huge.log" 2>&1
+	timeout 60 "$MQT_BUILD/app/mqtrackd/mqtrackd" --config "$LAB_DIR/huge.yaml" >"$LAB_DIR/huge.log" 2>&1
 	expect "more than the memory there is: refused at start" [ $? = 1 ]
 	expect "with both numbers" grep -qE 'needs [0-9]+ MiB, [0-9]+ MiB are available' "$LAB_DIR/huge.log"
 fi

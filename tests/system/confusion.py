@@ -52,7 +52,8 @@ class Confusion:
             flow.open()
         script(flow, a, b)
         self.settle()
-        seen = [c["clientid"] for c in clients() if c["port"] == self.port and c["connected"]]
+        seen = [c["clientid"] for c in clients() if c["connected"]
+                and (c["ip_address"], c["port"]) == (self.source, self.port)]
         known = self.broker_knows(self.port)
         print(f"   {name}: the broker has {known}, the tracker {seen}")
         expect(f"{name}: not another client id", all(one == known for one in seen))

@@ -40,9 +40,9 @@ class Control:
             if "id" not in answer:
                 self.notes.append(answer)
                 continue
-            assert answer["jsonrpc"] == "2.0" and answer["id"] == self.requests, answer
-            if "error" in answer:
+            if "error" in answer and answer["id"] in (self.requests, None):
                 raise Refused(answer["error"])
+            assert answer["jsonrpc"] == "2.0" and answer["id"] == self.requests, answer
             return answer["result"]
 
     def note(self, timeout=TIMEOUT):

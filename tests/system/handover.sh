@@ -25,7 +25,7 @@ expect("every older connection had ended by its newcomer's CONNACK",
 expect("60 are live", len(clients()) == 60 and {c["broker"] for c in clients()} == {"south"})
 for i in range(30):
     call("clients.kick", clientid=f"w{i}")
-    again[i].end(2)
+    again[i].end()
 soon("30 were kicked", lambda: len(clients()) == 30)
 for each in again[30:]:
     each.ping()

@@ -29,6 +29,7 @@ py <<'END' || fail "IPv6 or VLAN"
 from mqttraw import *
 import os
 from control import call, client as record, counter, expect, soon
+from kernel import acknowledged
 NORTH, NORTH6, SOUTH6 = (os.environ[name] for name in ("NORTH", "NORTH6", "SOUTH6"))
 VLAN, SOUTH = "198.51.100.11", os.environ["SOUTH"]
 for first, second, address in [(NORTH6, SOUTH6, "2001:db8::1"), (NORTH, SOUTH6, "2001:db8::1"),
@@ -36,16 +37,16 @@ for first, second, address in [(NORTH6, SOUTH6, "2001:db8::1"), (NORTH, SOUTH6, 
                                (SOUTH6, VLAN, "198.51.100.1")]:
     for version in V311, V5:
         old = client(first, clientid="six", version=version)
-        time.sleep(0.1)  # what the client's TCP has not acknowledged would make it a reset
+        acknowledged(old.port)  # else it would be a reset
         new = client(second, clientid="six", version=version)
         # A VLAN port in user space is slower than the kernel: there the order is not seen here.
         assert first == VLAN or not old.open()
-        how = old.end(2)
+        how = old.end()
         assert how == (("fin", 0x8E) if version == V5 else ("reset", None)), how
         assert record("six")["ip_address"] == address, record("six")
-        time.sleep(0.1)
+        acknowledged(new.port)
         call("clients.kick", clientid="six")
-        how = new.end(2)
+        how = new.end()
         expect(f"{first} to {second}, version {version}: {how}",
                how == (("fin", 0x98) if version == V5 else ("reset", None)))
         soon("it has left", lambda: record("six") is None)

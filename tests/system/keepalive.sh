@@ -16,6 +16,7 @@ import os
 import signal
 import subprocess
 from control import Events, client as record, counter, expect, one, soon
+from kernel import acknowledged
 NORTH, BROKER = os.environ["NORTH"], int(os.environ["NORTH_PID"])
 
 def vanish(address):
@@ -30,7 +31,7 @@ cut = client(NORTH, clientid="cut", source="192.0.2.2", keepalive=4, will=("will
 mute = client(NORTH, clientid="mute", version=V5, keepalive=4)
 for each in cut, mute:
     each.ping()
-time.sleep(0.2)  # what TCP has not acknowledged would make the DISCONNECT a reset
+    acknowledged(each.port)  # else the DISCONNECT would be a reset
 os.kill(BROKER, signal.SIGSTOP)
 try:
     vanish("192.0.2.2")

@@ -8,7 +8,8 @@ import subprocess
 import threading
 import time
 
-from control import call, channels, client as record, expect, soon, subscriptions
+from kernel import acknowledged
+from control import call, channels, client as record, expect, session, soon, subscriptions
 
 TIMEOUT = 15.0
 
@@ -52,6 +53,13 @@ class Make:
             self.process.wait()
 
 
+def quiet(name):
+    """Waits until nothing of a client is on its way: else it would be ended by a reset."""
+    soon("it is quiet", lambda: session(clientid=name)["inflight_to_client"] == 0
+         and session(clientid=name)["inflight_from_client"] == 0)
+    acknowledged(record(name)["port"])
+
+
 def messages(client, name):
     """All qualities of service, there and back."""
     for qos in 0, 1, 2:
@@ -87,14 +95,14 @@ def judge(program, name, uri, other, version, reasons):
     messages(second, name)
     expect(f"{what} resumed with its subscription",
            subscriptions(clientid=name) == [(f"{name}/#", 2)])
-    time.sleep(0.1)  # what the client's TCP has not acknowledged would make it a reset
+    quiet(name)
     third = Make(program, other, name, version, True)
     third.until("connected 0")
     second.until("reason 142" if reasons else "lost")
     second.end()
     live = [broker for state, broker in channels(name) if state == "connected"]
     expect(f"{what} taken over by the other broker: {live}", live == ["south"])
-    time.sleep(0.1)
+    acknowledged(record(name)["port"])
     call("clients.kick", clientid=name)
     third.until("reason 152" if reasons else "lost")
     third.end()

@@ -58,7 +58,8 @@ def connect_packet(clientid, version=V311, clean=True, keepalive=60, username=No
 class Client:
     """One TCP connection; connect() sends CONNECT and waits for CONNACK."""
 
-    def __init__(self, host, port=1883, clientid="", version=V311, source=None, **options):
+    def __init__(self, host, port=1883, clientid="", version=V311, source=None, rcvbuf=None,
+                 **options):
         self.version = version
         self.hello = connect_packet(clientid, version, **options)
         self.buffer = bytearray()
@@ -69,6 +70,8 @@ class Client:
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(TIMEOUT)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if rcvbuf:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         if source:
             self.sock.bind((source, 0))
         self.sock.connect((host, port))

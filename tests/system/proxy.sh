@@ -61,7 +61,7 @@ for name, bytes_sent, name_of in (
     before = counter(name_of)
     c = Client(NORTH, 1885)
     c.send(bytes_sent)
-    expect(f"{name}: reset", c.end(5) == ("reset", None))
+    expect(f"{name}: reset", c.end() == ("reset", None))
     expect(f"{name}: counted", counter(name_of) == before + 1)
 check = Client(NORTH, 1885)
 check.send(v2(0x20))

@@ -11,6 +11,7 @@ FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 IP4, IP6, VLAN, ETH_P_ALL = 0x0800, 0x86DD, 0x8100, 3
 INTERFACE = "c0"
 MOD = 1 << 32
+TIMEOUT = 10.0
 
 
 def checksum(data):
@@ -122,7 +123,7 @@ class RawTcp:
     def open(self, data=b""):
         """The handshake; `data` goes with the SYN."""
         self.segment(self.isn, data, SYN, ack=0)
-        end = time.monotonic() + 5
+        end = time.monotonic() + TIMEOUT
         while not self.ack:
             if time.monotonic() > end:
                 raise TimeoutError("no SYN/ACK")
@@ -130,5 +131,6 @@ class RawTcp:
         self.send(self.acked, b"", ACK)
 
     def close(self):
+        self.receive(0)
         self.send(self.acked, b"", RST | ACK)
         self.sock.close()

@@ -12,7 +12,7 @@ limits:
 lab_sub brief -h "$NORTH" -i brief -c -x 2 -q 1 -t 'brief/#' -V mqttv5
 expect_soon "a client whose session lives for two seconds subscribes" \
 	grep -q 'received SUBACK' "$LAB_DIR/brief.log"
-ctl events --json --type session.expired >"$LAB_DIR/events" &
+ctl events --json --since 0 --type session.expired >"$LAB_DIR/events" &
 LAB_PIDS+=("$!")
 lab_end "$LAB_PID"
 expect_soon "its session expires" grep -q '"brief"' "$LAB_DIR/events"

@@ -11,6 +11,7 @@ from mqttraw import *
 import control
 import os
 import sys
+from kernel import acknowledged
 hosts = [os.environ["NORTH"], os.environ["SOUTH"]]
 say = lambda *words: print(*words, file=sys.stderr)
 for old_version in V31, V311, V5:
@@ -19,7 +20,7 @@ for old_version in V31, V311, V5:
             name = f"twin-{old_version}-{new_version}-{clean}"
             old = client(hosts[0], clientid=name, version=old_version, clean=clean)
             old.subscribe("t")
-            time.sleep(0.1)  # what the client's TCP has not acknowledged would make it a reset
+            acknowledged(old.port)  # else it would be a reset
             new = client(hosts[1], clientid=name, version=new_version, clean=clean)
             # Its CONNACK is here: the older one must have ended already.
             assert not old.open(), f"{name}: the older connection is still open"
@@ -43,10 +44,11 @@ while read -r old new; do
 done <"$LAB_DIR/ports"
 expect "all 18 were judged" [ "$(wc -l <"$LAB_DIR/ports")" = 18 ]
 
-# Real clients. The older one will connect again by itself, so it is held once it is out.
+# Real clients. The older one would connect again by itself, so it is held before it is out.
 lab_sub older -h "$NORTH" -i sensor -t x
 older=$LAB_PID
 expect_soon "the older one is connected" grep -q 'received SUBACK' "$LAB_DIR/older.log"
+kill -s STOP "$older"
 lab_sub newer -h "$SOUTH" -i sensor -t x
 expect_soon "its broker has seen the older one go" grep -q 'sensor.*\(disconnect\|clos\)\|error on client sensor' "$LAB_DIR/north.log"
 lab_end "$older" KILL

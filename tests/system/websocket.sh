@@ -29,11 +29,11 @@ lab_tracker 1 "listeners:
 
 py <<'END' || fail "websocket"
 import os
-import time
 import mqttraw
 import mqttws
 from mqttraw import V31, V311, V5
 from control import call, client as record, clients, counter, expect, soon, subscriptions
+from kernel import acknowledged
 NORTH, SOUTH = os.environ["NORTH"], os.environ["SOUTH"]
 
 for version in V31, V311, V5:
@@ -64,19 +64,19 @@ for version in V31, V311, V5:
         c = mqttws.client(NORTH, 8083, clientid="victim", version=version)
         if ping:
             c.ping()
-        time.sleep(0.1)  # what the client's TCP has not acknowledged would make it a reset
+        acknowledged(c.port)  # else it would be a reset
         call("clients.kick", clientid="victim")
-        how, reason = c.end(5)
+        how, reason = c.end()
         expect(f"kicked, version {version}: {how} {reason} {c.sock.status}", how == "fin"
                and reason == (0x98 if version == V5 else None) and c.sock.status == 1008)
         soon("its record is gone", lambda: record("victim") is None)
 
 for version in V311, V5:
     old = mqttws.client(NORTH, 8083, clientid="twin", version=version)
-    time.sleep(0.1)
+    acknowledged(old.port)
     new = mqttraw.client(SOUTH, clientid="twin", version=version)
     expect("the older one has ended", not old.open())
-    how, reason = old.end(5)
+    how, reason = old.end()
     expect(f"taken over: {how} {reason} {old.sock.status}",
            how == "fin" and reason == (0x8E if version == V5 else None)
            and old.sock.status == 1008)

@@ -13,7 +13,8 @@ round() {
 from mqttraw import *
 import os
 import re
-from control import call, client as record, counter, expect, soon
+from control import call, counter, expect, soon
+from kernel import acknowledged
 NORTH, SOUTH = os.environ["NORTH"], os.environ["SOUTH"]
 policy = os.environ["WILL"]
 watcher = client(NORTH, clientid="watcher")
@@ -40,7 +41,7 @@ for what in takeover, kick:
         name = f"{policy}-{what.__name__}-{version}"
         old = client(NORTH, clientid=name, version=version, will=("will/" + name, "gone"))
         old.ping()
-        time.sleep(0.2)  # what the broker's TCP has not acknowledged would make it a reset
+        acknowledged(old.port)  # else it would be a reset
         what(name)
         old.end()
         soon(f"{name}: the broker has seen it end", lambda: ended(name))
