@@ -3,8 +3,7 @@
  * IP fragments: whoever receives them, a datagram of a listener is judged once and whole, and
  * leaves as the fragments it came in or not at all; everything else passes as it came.
  */
-#include "frame_rig.h"
-#include "worker_rig.h"
+#include "fragment_rig.h"
 
 #define MAX_FRAGS 20
 #define TIMEOUT   (30 * MQT_NS_PER_SEC)
@@ -33,57 +32,6 @@ cut_evenly(struct datagram *d, const struct frame_spec *s, unsigned n, uint32_t 
 
 		frame_fragment(&d->whole, off, here, i + 1 < n, id, &d->frag[i]);
 	}
-}
-
-static struct frame_spec
-spec(bool ip6, uint16_t dport)
-{
-	return (struct frame_spec){ .ip6 = ip6,
-		.src = 1,
-		.dst = 2,
-		.sport = 40000,
-		.dport = dport,
-		.seq = 1000,
-		.payload_len = 700 };
-}
-
-static void
-begin(unsigned limit)
-{
-	config.limits.fragments = limit;
-	setup();
-}
-
-static void
-end(void)
-{
-	teardown();
-	config.limits.fragments = 0;
-}
-
-static void
-feed_frame(unsigned queue, const struct frame *f)
-{
-	feed(0, queue, f->data, f->len);
-}
-
-static void
-run(void)
-{
-	while (turn(0) + turn(1) > 0)
-		;
-}
-
-static uint64_t
-sum_of(enum mqt_worker_counter c)
-{
-	return counted(0, c) + counted(1, c);
-}
-
-static unsigned
-n_judged(void)
-{
-	return conns_of[0]->n_seen + conns_of[1]->n_seen;
 }
 
 /* The next frame that left on port 1, or NULL. */
@@ -540,11 +488,6 @@ test_without_mbufs_a_datagram_is_dropped(void)
 	rte_pktmbuf_free_bulk(hog, n);
 	end();
 }
-
-#define TEST(name)                                                                                 \
-	{                                                                                          \
-#name, name                                                                        \
-	}
 
 int
 main(void)

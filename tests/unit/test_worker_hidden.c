@@ -4,53 +4,7 @@
  * before its eyes (I12): long chains of headers, fragments that no honest sender makes, and fragments
  * whose first one is lost behind the tracker. None of them passes unjudged.
  */
-#include "frame_rig.h"
-#include "worker_rig.h"
-
-static void
-begin(void)
-{
-	config.limits.fragments = 64;
-	setup();
-}
-
-static void
-end(void)
-{
-	teardown();
-	config.limits.fragments = 0;
-}
-
-static struct frame_spec
-spec(bool ip6, uint16_t dport)
-{
-	return (struct frame_spec){ .ip6 = ip6,
-		.src = 1,
-		.dst = 2,
-		.sport = 40000,
-		.dport = dport,
-		.seq = 1000,
-		.payload_len = 700 };
-}
-
-static void
-run(void)
-{
-	while (turn(0) + turn(1) > 0)
-		;
-}
-
-static uint64_t
-sum_of(enum mqt_worker_counter c)
-{
-	return counted(0, c) + counted(1, c);
-}
-
-static unsigned
-n_judged(void)
-{
-	return conns_of[0]->n_seen + conns_of[1]->n_seen;
-}
+#include "fragment_rig.h"
 
 /* How many frames have left. */
 static unsigned
@@ -91,8 +45,8 @@ test_a_chain_of_any_number_of_headers_is_followed_to_tcp(void)
 		s.ext = ext;
 		s.ext_len = (uint8_t)(8 * counts[i]);
 		frame_make(&f, &s);
-		begin();
-		feed(0, 0, f.data, f.len);
+		begin(64);
+		feed_frame(0, &f);
 		CHECK_EQ(n_out(), 1);
 		CHECK_EQ(n_judged(), 1);
 		CHECK_EQ(sum_of(MQT_W_MALFORMED_PACKETS), 0);
@@ -117,7 +71,7 @@ test_headers_that_pass_the_first_buffer_do_not_leave(void)
 	for (unsigned i = 0; i < 3; i++) {
 		unsigned cut = i == 0 ? f.l3 + 60 : i == 1 ? f.l4 + 10 : f.l4 + 20;
 
-		begin();
+		begin(64);
 		m = mbuf_of(f.data, cut);
 		tail = mbuf_of(f.data + cut, f.len - cut);
 		CHECK_EQ(rte_pktmbuf_chain(m, tail), 0);
@@ -139,11 +93,11 @@ test_fragments_of_an_odd_length_do_not_leave(void)
 		struct frame_spec s = spec(ip6, 1883);
 		struct frame f, frag;
 
-		begin();
+		begin(64);
 		frame_make(&f, &s);
 		for (unsigned i = 0; i < 3; i++) {
 			frame_fragment(&f, i * 240, 239, i < 2, 77, &frag);
-			feed(0, 0, frag.data, frag.len);
+			feed_frame(0, &frag);
 		}
 		CHECK_EQ(n_out(), 0);
 		CHECK_EQ(sum_of(MQT_W_FRAGMENTS), 3);
@@ -159,10 +113,10 @@ test_malformed_fragments_of_nobody_pass(void)
 	struct frame f, frag;
 
 	s.proto = 17;
-	begin();
+	begin(64);
 	frame_make(&f, &s);
 	frame_fragment(&f, 0, 239, true, 77, &frag);
-	feed(0, 0, frag.data, frag.len);
+	feed_frame(0, &frag);
 	CHECK_EQ(n_out(), 1);
 	CHECK_EQ(sum_of(MQT_W_MALFORMED_PACKETS), 1);
 	end();
@@ -180,11 +134,11 @@ test_a_fragment_of_a_fragment_does_not_leave(void)
 	s.ext_len = sizeof(inner);
 	frame_make(&f, &s);
 	f.l4 -= sizeof(inner);
-	begin();
+	begin(64);
 	frame_fragment(&f, 0, 240, true, 77, &frag);
-	feed(0, 0, frag.data, frag.len);
+	feed_frame(0, &frag);
 	frame_fragment(&f, 240, f.len - f.l4 - 240, false, 77, &frag);
-	feed(0, 0, frag.data, frag.len);
+	feed_frame(0, &frag);
 	CHECK_EQ(n_out(), 0);
 	CHECK_EQ(sum_of(MQT_W_FRAGMENTS_DROPPED), 2);
 	end();
@@ -198,9 +152,9 @@ feed_two(const struct frame_spec *s, uint32_t id)
 
 	frame_make(&f, s);
 	frame_fragment(&f, 0, 240, true, id, &frag);
-	feed(0, 0, frag.data, frag.len);
+	feed_frame(0, &frag);
 	frame_fragment(&f, 240, f.len - f.l4 - 240, false, id, &frag);
-	feed(0, 0, frag.data, frag.len);
+	feed_frame(0, &frag);
 	return n_out();
 }
 
@@ -217,7 +171,7 @@ test_an_identity_that_has_left_is_not_a_listeners_for_a_while(void)
 		if (k & 2)
 			decoy.dport = 22;
 		decoy.seq = 5000;
-		begin();
+		begin(64);
 		CHECK_EQ(feed_two(&decoy, 77), 2);
 		CHECK_EQ(feed_two(&s, 77), 0);
 		CHECK_EQ(n_judged(), k & 2 ? 0 : 1);
@@ -242,7 +196,7 @@ test_an_identity_that_has_left_is_not_forgotten_for_others(void)
 {
 	struct frame_spec s = spec(false, 22), other = s;
 
-	begin();
+	begin(64);
 	CHECK_EQ(feed_two(&s, 77), 2);
 	for (unsigned i = 0; i < 100000; i++) {
 		other.src = (uint8_t)(3 + i % 2);
@@ -253,11 +207,6 @@ test_an_identity_that_has_left_is_not_forgotten_for_others(void)
 	CHECK_EQ(sum_of(MQT_W_FRAGMENT_REUSED), 1);
 	end();
 }
-
-#define TEST(name)                                                                                 \
-	{                                                                                          \
-#name, name                                                                        \
-	}
 
 int
 main(void)

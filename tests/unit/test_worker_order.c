@@ -162,11 +162,6 @@ test_ports_with_tables_are_given_one_table(void)
 	}
 }
 
-#define TEST(name)                                                                                 \
-	{                                                                                          \
-#name, name                                                                        \
-	}
-
 int
 main(void)
 {

@@ -290,19 +290,6 @@ feed_as_hardware(unsigned port, unsigned queue, const struct frame *f, uint32_t 
 }
 
 static void
-run(void)
-{
-	while (turn(0) + turn(1) > 0)
-		;
-}
-
-static uint64_t
-sum_of(enum mqt_worker_counter c)
-{
-	return counted(0, c) + counted(1, c);
-}
-
-static void
 test_hardware_delivers_each_flow_to_its_owner(void)
 {
 	/* tables of one size, and of two */
@@ -484,11 +471,6 @@ test_one_worker_needs_no_agreement(void)
 	CHECK_EQ(nic[port_ids[0]].reta[0], 0xffff);
 	teardown();
 }
-
-#define TEST(name)                                                                                 \
-	{                                                                                          \
-#name, name                                                                        \
-	}
 
 static void
 test_a_port_without_a_hash_is_given_no_key(void)

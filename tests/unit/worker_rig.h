@@ -276,6 +276,26 @@ counted(unsigned worker, enum mqt_worker_counter c)
 	return mqt_counter_get(&view.counters->v[c]);
 }
 
+/* Until nothing is left to do. */
+static inline void
+run(void)
+{
+	while (turn(0) + turn(1) > 0)
+		;
+}
+
+static inline uint64_t
+sum_of(enum mqt_worker_counter c)
+{
+	return counted(0, c) + counted(1, c);
+}
+
+static inline unsigned
+n_judged(void)
+{
+	return conns_of[0]->n_seen + conns_of[1]->n_seen;
+}
+
 /* --- frames ---------------------------------------------------------------------------------- */
 
 static inline void
@@ -371,6 +391,11 @@ flow_of(unsigned owner)
 		sport++;
 	return sport;
 }
+
+#define TEST(name)                                                                                 \
+	{                                                                                          \
+#name, name                                                                        \
+	}
 
 /* Runs the suites under EAL. */
 static inline int
