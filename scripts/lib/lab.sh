@@ -221,8 +221,14 @@ lab_capture() {
 }
 
 lab_capture_end() {
-	sleep 0.3
+	eventually 10 lab_capture_settled
 	lab_end "$LAB_CAPTURE" INT
+}
+
+# Whether a packet that came behind all others is in the file: the answer to a ping of its own size.
+lab_capture_settled() {
+	cli ping -q -c 1 -W 1 -s 777 "$NORTH"
+	tcpdump -nn -r "$LAB_DIR/c0.pcap" 'icmp and greater 777' 2>/dev/null | grep -q .
 }
 
 # lab_order OLD-PORT NEW-PORT: what the capture says of a takeover over IPv4: a line "end TIME" for

@@ -5,8 +5,8 @@
 MQT_PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config
 	libdpdk-dev liburcu-dev libjansson-dev libsmartcols-dev libcyaml-dev libyaml-dev libsodium-dev
 	libcunit1-dev libpcap-dev)
-MQT_PACKAGES_RUN=(mosquitto mosquitto-clients iproute2 ethtool tcpdump procps python3)
-MQT_PACKAGES_TEST=(clang libclang-rt-14-dev llvm-14 clang-format iputils-ping git spin
+MQT_PACKAGES_RUN=(mosquitto mosquitto-clients iproute2 ethtool tcpdump iputils-ping procps python3)
+MQT_PACKAGES_TEST=(clang libclang-rt-14-dev llvm-14 clang-format git spin
 	libpaho-mqtt-dev python3-paho-mqtt lua5.4)
 MQT_PACKAGES_PEERS=(haproxy nftables dpdk-dev iproute2 ethtool procps python3)
 

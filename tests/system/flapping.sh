@@ -50,5 +50,5 @@ END
 }
 
 part 0
-part 2
+part 5
 LAB_TRACKER=
