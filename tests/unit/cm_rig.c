@@ -240,6 +240,17 @@ rig_connect(struct rig *rig, unsigned w, struct rig_open how)
 	return conn;
 }
 
+struct rig_conn *
+rig_put_beside(struct rig *rig, unsigned w, const struct rig_open *how)
+{
+	struct rig_conn *conn = rig_conn_make(rig, w, how);
+
+	mqt_role_control_assert();
+	rig->n_opens++; /* it will end like one */
+	CHECK_EQ(mqt_cm_register(rig->cm, conn->id, conn->info, conn->stamp_ns), 0);
+	return conn;
+}
+
 void
 rig_destroy(struct rig *rig)
 {

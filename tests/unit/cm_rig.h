@@ -151,6 +151,8 @@ struct rig_conn *rig_open(struct rig *rig, unsigned w, struct rig_open how);
 struct rig_conn *rig_connect(struct rig *rig, unsigned w, struct rig_open how);
 /** Takes a slot whose last generation is over, and says nothing yet. NULL: none. */
 struct rig_conn *rig_conn_make(struct rig *rig, unsigned w, const struct rig_open *how);
+/** Registers one beside whatever there is, as no OPEN would. */
+struct rig_conn *rig_put_beside(struct rig *rig, unsigned w, const struct rig_open *how);
 /** What a newcomer would say of itself. */
 struct mqt_info *rig_info(struct rig *rig, const struct rig_open *how, mqt_chan_id id);
 /** The flow ends by itself. */

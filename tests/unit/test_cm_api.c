@@ -25,18 +25,6 @@ by_channel(struct rig *rig, struct cmd *cmd, command_fn *command, mqt_chan_id ch
 	command(rig->cm, &cmd->cmd);
 }
 
-/* Registers a channel beside whatever there is, as no OPEN would. */
-static struct rig_conn *
-put_beside(struct rig *rig, unsigned w, const struct rig_open *how)
-{
-	struct rig_conn *conn = rig_conn_make(rig, w, how);
-
-	mqt_role_control_assert();
-	rig->n_opens++; /* it will end like one */
-	CHECK_EQ(mqt_cm_register(rig->cm, conn->id, conn->info, conn->stamp_ns), 0);
-	return conn;
-}
-
 /* --- takeover ----------------------------------------------------------------------------------- */
 
 static void
@@ -185,8 +173,8 @@ static void
 test_takeover_keeps_the_newest_and_discards_stale_channels(void)
 {
 	struct rig *rig = rig_create(small);
-	struct rig_conn *a = put_beside(rig, 0, &first);
-	struct rig_conn *b = put_beside(rig, 1, &first);
+	struct rig_conn *a = rig_put_beside(rig, 0, &first);
+	struct rig_conn *b = rig_put_beside(rig, 1, &first);
 	struct mqt_session *session = b->session;
 	struct cmd cmd;
 
@@ -213,8 +201,8 @@ static void
 test_takeover_by_channel_leaves_the_others(void)
 {
 	struct rig *rig = rig_create(small);
-	struct rig_conn *a = put_beside(rig, 0, &first);
-	struct rig_conn *b = put_beside(rig, 1, &first);
+	struct rig_conn *a = rig_put_beside(rig, 0, &first);
+	struct rig_conn *b = rig_put_beside(rig, 1, &first);
 	struct cmd cmd;
 
 	by_channel(rig, &cmd, mqt_cm_takeover, a->id);
