@@ -12,8 +12,9 @@
  *	                   row, which has been kept until now. So is an empty one where it inherited
  *	                   none: its broker has opened a session for it, and that goes on.
  *	cm_open_timeout()  no answer to GRANT in time: killed, and the session is lost with it. If it
- *	                   had closed by itself, its word is awaited for one more limit. (A newcomer
- *	                   not granted yet waited for room: refused.)
+ *	                   had closed by itself, its word is awaited for one more limit. Where its
+ *	                   worker does not get its CPU and nobody else wants the client id, it may
+ *	                   be late. (A newcomer not granted yet waited for room: refused.)
  *
  * Synchronisation: control lcore only.
  * Sources: rules R4, R7, R9; invariants I1, I2, I4, I7.
@@ -182,6 +183,14 @@ lost_with(struct mqt_cm *cm, const struct cm_note *note, const struct mqt_chan *
 			row->epoch, NULL);
 }
 
+static bool
+may_be_late(const struct mqt_cm *cm, const struct cm_lock *lock, const struct cm_note *note)
+		MQT_REQUIRES(mqt_role_control)
+{
+	return note->kill == CM_KILL_NONE && !lock->waiter && !lock->cmd_head &&
+			cm_worker_rests(cm, mqt_chan_id_worker(note->chan));
+}
+
 void
 cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
 {
@@ -191,6 +200,11 @@ cm_open_timeout(struct mqt_cm *cm, struct cm_note *note)
 	cm_lock_queue(cm, lock);
 	if (note->kind == CM_NOTE_NEWCOMER) {
 		cm_open_refuse(cm, lock, MQT_REASON_TABLE_FULL, NULL);
+		return;
+	}
+	if (may_be_late(cm, lock, note)) {
+		cm_orphan_if_stalled(cm, note->chan);
+		cm_note_time(cm, note);
 		return;
 	}
 	if (cm_stepdown_kill(cm, note, row)) {

@@ -622,6 +622,10 @@ void cm_command_outcome(struct mqt_cm_cmd *cmd, uint8_t outcome, int result);
 
 /* orphan.c */
 unsigned cm_orphan_turn(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
+/** Whether a worker has not run for a while, though it may be too early to call it stalled. */
+bool cm_worker_rests(const struct mqt_cm *cm, unsigned worker) MQT_REQUIRES(mqt_role_control);
+/** A channel of a worker that does not answer is not live, until it does again. */
+void cm_orphan_if_stalled(struct mqt_cm *cm, mqt_chan_id id) MQT_REQUIRES(mqt_role_control);
 
 /* lookup.c */
 void cm_broker_seen(struct mqt_cm *cm, const struct mqt_endpoint *broker)

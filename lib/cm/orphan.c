@@ -14,8 +14,7 @@
  *
  * Channels are found by walking the worker's slots, a slice a turn: a slot that is LIVE, or CLOSED
  * with its DOWN still to come, names a channel by its generation. A channel registered during the
- * walk, behind it, is not orphaned by it; but its GRANT is not answered either, and it is killed
- * for that.
+ * walk, behind it, is not orphaned by it, but when its GRANT is not answered in time (admit.c).
  *
  * Synchronisation: control lcore. Heartbeat and slot words are written by the worker; both are
  * read relaxed, for what is read here is only a hint: the maps, which are the control lcore's own,
@@ -23,21 +22,38 @@
  */
 
 #define LOOKS_A_TURN 8192 /* slots; each may be a cache miss */
+#define REST_NS      (100 * MQT_NS_PER_MS)
+
+/* 0: it has not started yet, or has no heartbeat. */
+static uint64_t
+heartbeat(const struct cm_owner *owner)
+{
+	if (!owner->o.heartbeat_ns)
+		return 0;
+	return atomic_load_explicit(owner->o.heartbeat_ns, memory_order_relaxed);
+}
 
 static bool
 heartbeat_fresh(struct mqt_cm *cm, struct cm_owner *owner) MQT_REQUIRES(mqt_role_control)
 {
-	uint64_t beat = 0;
+	uint64_t beat = heartbeat(owner);
 
-	if (owner->o.heartbeat_ns)
-		beat = atomic_load_explicit(owner->o.heartbeat_ns, memory_order_relaxed);
-	if (beat == 0) /* not started yet */
+	if (beat == 0)
 		return true;
 	if (beat != owner->beat) {
 		owner->beat = beat;
 		owner->beat_ctl_ns = cm->ctl_ns;
 	}
 	return cm->ctl_ns - owner->beat_ctl_ns <= cm->config->limits.stall_ms * MQT_NS_PER_MS;
+}
+
+/* As the last turn saw it: one that has woken up since may be about to answer. */
+bool
+cm_worker_rests(const struct mqt_cm *cm, unsigned worker)
+{
+	const struct cm_owner *owner = &cm->owners[worker];
+
+	return heartbeat(owner) != 0 && cm->ctl_ns - owner->beat_ctl_ns > REST_NS;
 }
 
 static void
@@ -75,6 +91,13 @@ visit(struct mqt_cm *cm, mqt_chan_id id, enum cm_walk walk) MQT_REQUIRES(mqt_rol
 		return false;
 	cm_count(cm, orphan ? MQT_C_ORPHANED : MQT_C_ADOPTED_BACK);
 	return true;
+}
+
+void
+cm_orphan_if_stalled(struct mqt_cm *cm, mqt_chan_id id)
+{
+	if (mqt_cm_stalled(cm, mqt_chan_id_worker(id)))
+		visit(cm, id, CM_WALK_ORPHAN);
 }
 
 /* The DOWN of a closed one is held up with its worker; once that answers, it is on its way. */

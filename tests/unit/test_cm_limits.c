@@ -303,6 +303,64 @@ test_newcomer_takes_an_orphans_place_at_once(void)
 	rig_check_end(rig);
 }
 
+/* Its worker does not get its CPU: nobody gains by the end of a newcomer that is alone. */
+static void
+test_granted_newcomer_of_a_worker_that_rests_lives_on(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_conn *a, *b;
+
+	rig->owners[0].mute_grant = true;
+	atomic_store(&rig->owners[0].heartbeat_ns, 1);
+	stall(rig, 1);
+	a = rig_open(rig, 0, id_a);
+	stall(rig, 600);
+	CHECK_EQ(rig_counter(rig, MQT_C_GRANTS), 1);
+	CHECK(rig_live(rig, a));
+	stall(rig, 1000);
+	CHECK(mqt_cm_stalled(rig->cm, 0));
+	CHECK_EQ(rig_state(rig, a), MQT_CHAN_ORPHANED);
+	atomic_store(&rig->owners[0].heartbeat_ns, 2);
+	rig_post(rig, a, (struct mqt_msg){ .type = MQT_MSG_GRANTED });
+	stall(rig, 4);
+	CHECK(rig_live(rig, a));
+	CHECK_EQ(rig_counter(rig, MQT_C_KILLS), 0);
+	CHECK_EQ(rig_counter(rig, MQT_C_GRANTED), 1);
+	CHECK_EQ(rig_counter(rig, MQT_C_UNEXPECTED_MSG), 0);
+	b = rig_connect(rig, 1, id_a); /* its lock is free */
+	CHECK(rig_live(rig, b));
+	rig_check_end(rig);
+}
+
+/* It was granted when the walk that makes orphans was over. */
+static void
+test_newcomer_granted_during_a_stall_becomes_an_orphan(void)
+{
+	struct rig *rig = rig_create(small);
+	struct rig_conn *a, *b;
+
+	rig->owners[0].mute_grant = true;
+	atomic_store(&rig->owners[0].heartbeat_ns, 1);
+	stall(rig, 1010);
+	CHECK(mqt_cm_stalled(rig->cm, 0));
+	a = rig_open(rig, 0, id_a);
+	stall(rig, 1);
+	CHECK(rig_live(rig, a));
+	stall(rig, 500);
+	CHECK_EQ(rig_state(rig, a), MQT_CHAN_ORPHANED);
+	/* who wants its client id waits for one limit at most */
+	b = rig_open(rig, 1, id_a);
+	stall(rig, 500);
+	rig_poll(rig, 1, 100);
+	CHECK_EQ(b->n_grants, 1);
+	CHECK(rig_slot_is(rig, a, MQT_SLOT_KILLED));
+	atomic_store(&rig->owners[0].heartbeat_ns, 2);
+	rig_settle(rig);
+	CHECK(rig_live(rig, b));
+	CHECK_EQ(a->n_releases, 1);
+	rig_check_end(rig);
+}
+
 static void
 test_gap_of_the_control_lcore_stalls_nobody(void)
 {
@@ -331,6 +389,8 @@ static CU_TestInfo limit_tests[] = {
 static CU_TestInfo orphan_tests[] = {
 	T(stalled_worker_leaves_orphans_that_come_back),
 	T(newcomer_takes_an_orphans_place_at_once),
+	T(granted_newcomer_of_a_worker_that_rests_lives_on),
+	T(newcomer_granted_during_a_stall_becomes_an_orphan),
 	T(gap_of_the_control_lcore_stalls_nobody),
 	CU_TEST_INFO_NULL,
 };
