@@ -56,7 +56,7 @@ peers_ends() {
 	done
 	lab_spawn brk broker "$MQT_BUILD/app/mqtrack-bench/mqtrack-connects" serve "$NORTH" \
 		"$PEERS_PORT" 3600
-	eventually 5 grep -q listening "$LAB_DIR/broker.log"
+	eventually 10 grep -q listening "$LAB_DIR/broker.log"
 }
 
 # peers_load MODE SECONDS N: its line of results in PEERS_LINE; status 1 where nothing was done.

@@ -60,12 +60,12 @@ class Events(Control):
         super().__init__()
         self.call("events.subscribe")
 
-    def until(self, kind, clientid, channel=None):
+    def until(self, kind, clientid, channel=None, timeout=TIMEOUT):
         """The events of a client id up to and with the next one of this type, of this channel."""
         seen = []
         while not seen or seen[-1]["type"] != kind or seen[-1]["channel"] != (
                 channel or seen[-1]["channel"]):
-            event = self.note()
+            event = self.note(timeout)
             assert event["type"] != "gap", event
             if event.get("clientid") == clientid:
                 seen.append(event)

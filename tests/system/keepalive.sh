@@ -35,12 +35,12 @@ for each in cut, mute:
 os.kill(BROKER, signal.SIGSTOP)
 try:
     vanish("192.0.2.2")
-    seen = events[0].until("disconnected", "cut")
+    seen = events[0].until("disconnected", "cut", timeout=20)
     end = one(seen, "disconnected")
     expect("the tracker ends the client that has vanished", end["reason"] == "keepalive_timeout")
     life = end["mono_ns"] - one(seen, "connected")["mono_ns"]
     expect("not before its broker would", life >= 6_500_000_000)
-    end = one(events[1].until("disconnected", "mute"), "disconnected")
+    end = one(events[1].until("disconnected", "mute", timeout=20), "disconnected")
     expect("and the one that says nothing", end["reason"] == "keepalive_timeout")
     expect("which is told why", mute.end() == ("fin", 0x8D))
     expect("the watcher is connected", record("watcher") is not None)
@@ -54,7 +54,7 @@ alive = client(NORTH, clientid="alive", keepalive=0)
 gone = client(NORTH, clientid="gone", source="192.0.2.3", keepalive=0, will=("will/gone", "too"))
 gone.ping()
 vanish("192.0.2.3")
-end = one(events[2].until("disconnected", "gone"), "disconnected")
+end = one(events[2].until("disconnected", "gone", timeout=20), "disconnected")
 expect("a client without keepalive that answers no probe is ended",
        end["reason"] == "idle_timeout")
 expect("its will is published", watcher.message() == ("will/gone", b"too"))

@@ -63,7 +63,7 @@ class RawTcp:
         right = checksum(pseudo + tcp) ^ (0x5555 if damaged else 0)
         tcp = tcp[:16] + struct.pack("!H", right) + tcp[18:]
         self.sock.send(self.link + self._ip(len(tcp), ttl) + tcp)
-        time.sleep(wait)
+        time.sleep(wait)  # what comes later is taken in later: no answer is judged without a fence
         self.receive(0)
 
     def _ip(self, length, ttl):
