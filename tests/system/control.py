@@ -148,6 +148,18 @@ def soon(what, check, timeout=TIMEOUT):
     print("ok:", what)
 
 
+def goes_on(what, count, goal):
+    """Waits until count() is the goal, as long as it takes, but not where nothing happens."""
+    seen, end = count(), time.monotonic() + TIMEOUT
+    while seen != goal:
+        time.sleep(0.02)
+        now = count()
+        if now != seen:
+            seen, end = now, time.monotonic() + TIMEOUT
+        assert seen <= goal and time.monotonic() < end, f"{what}: {seen} of {goal}"
+    print("ok:", what)
+
+
 def expect(what, truth):
     assert truth, f"not so: {what}"
     print("ok:", what)

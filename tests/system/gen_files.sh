@@ -14,7 +14,7 @@ lab_config() {
 	control:
 	  socket: $LAB_SOCKET
 	limits:
-	  embryo_ms: 1000
+	  embryo_ms: 5000
 	END
 }
 cd "$LAB_DIR" || exit 1
@@ -38,7 +38,7 @@ replay() {
 	py <<-END || fail "${*:2}"
 	import os
 	import gen_judge
-	from control import counter, soon
+	from control import counter, goes_on
 	def frames(name):
 	    n, at, size = 0, 24, os.path.getsize(name)
 	    with open(name, "rb") as f:
@@ -47,7 +47,7 @@ replay() {
 	            n, at = n + 1, at + 16 + int.from_bytes(f.read(4), "little")
 	    return n
 	n_frames = frames("out.rx") + frames("in.rx")
-	soon("all is read", lambda: counter("rx_packets") == n_frames)
+	goes_on("all is read", lambda: counter("rx_packets"), n_frames)
 	gen = gen_judge.counts()
 	gen_judge.$1
 	END

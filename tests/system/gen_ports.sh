@@ -20,7 +20,7 @@ lab_config() {
 	control:
 	  socket: $LAB_SOCKET
 	limits:
-	  embryo_ms: 1000
+	  embryo_ms: 5000
 	END
 }
 cd "$LAB_DIR" || exit 1

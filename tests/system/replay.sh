@@ -41,12 +41,13 @@ END
 	lab_tracker || fail "no tracker"
 	py <<'END' || fail "the table, seed $seed"
 import os
-from control import call, channels, client as record, counter, expect, soon, subscriptions
+from control import (call, channels, client as record, counter, expect, goes_on, soon,
+                     subscriptions)
 from mqttraw import V31, V5
 from replay import TURN
 from replay_flows import FLOWS, TOPIC, build
 n_frames = 2 * TURN * len(build(os.environ["SEED"])[0].turns)
-soon("all is read", lambda: counter("rx_packets") == n_frames)
+goes_on("all is read", lambda: counter("rx_packets"), n_frames)
 soon("the newcomer has it", lambda: channels("moves") == [("connected", "south")])
 for name, (version, how, plot, state) in FLOWS.items():
     known = [one for one, _ in channels(name)]
