@@ -12,11 +12,12 @@ from kernel import acknowledged
 from control import call, channels, client as record, expect, session, soon, subscriptions
 
 TIMEOUT = 15.0
+START = 60.0  # until a program is loaded and tells its first line
 
 
 class Make:
     def __init__(self, program, uri, clientid, version, clean):
-        self.told, self.lines = [], queue.Queue()
+        self.told, self.lines, self.limit = [], queue.Queue(), START
         self.process = subprocess.Popen([*program, uri, clientid, str(version), str(int(clean))],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
@@ -32,7 +33,7 @@ class Make:
 
     def until(self, *wanted):
         """Waits until all these lines have been told, in any order; forgets them."""
-        wanted, deadline = list(wanted), time.monotonic() + TIMEOUT
+        wanted, deadline = list(wanted), time.monotonic() + self.limit
         while any(line not in self.told for line in wanted):
             try:
                 line = self.lines.get(timeout=max(0, deadline - time.monotonic()))
@@ -42,6 +43,7 @@ class Make:
             self.told.append(line)
         for line in wanted:
             self.told.remove(line)
+        self.limit = TIMEOUT
 
     def end(self):
         self.process.stdin.close()
