@@ -389,6 +389,8 @@ take_syn_data(struct mqt_conns *cs, struct conn *c, const struct embryo *e, uint
 		conn_untracked(cs, c, MQT_W_OPAQUE_SYN_DATA);
 		return;
 	}
+	mqt_slot_count(&c->slot, MQT_RECV_CNT, 1);
+	mqt_slot_count(&c->slot, MQT_RECV_OCT, len);
 	tcp_take_bytes(cs, c, CLIENT, e->syn_data, len);
 	s->next = s->end;
 }

@@ -112,6 +112,38 @@ test_what_was_completed_is_no_reason_for_distrust(void)
 	}
 }
 
+/* However much of CONNECT the SYN holds, and however much of that its receiver takes. */
+static void
+test_payload_of_a_syn_is_counted_like_any_other(void)
+{
+	uint8_t buf[128];
+	size_t len = connect_packet(buf, sizeof(buf), 4, "tfo");
+
+	for (size_t in_syn = 1; in_syn <= len; in_syn++) {
+		for (size_t taken = 1; taken <= in_syn; taken++) {
+			struct flow f = flow_new();
+			struct mqt_msg msg;
+
+			world_begin();
+			send_next(&f, CLIENT, MQT_TCP_SYN, buf, in_syn);
+			f.seq[CLIENT] -= (uint32_t)(in_syn - taken);
+			send_next(&f, BROKER, SYN_ACK, NULL, 0);
+			if (taken < len)
+				send_next(&f, CLIENT, ACK, buf + taken, len - taken);
+			send_next(&f, BROKER, ACK, buf + len,
+					connack_packet(buf + len, sizeof(buf) - len, 4, 0));
+			msg = next_message();
+			CHECK_EQ(msg.type, MQT_MSG_OPEN);
+			f.chan = msg.chan;
+			free(msg.info);
+			CHECK_EQ(slot_counter(&f, MQT_RECV_OCT), len);
+			CHECK_EQ(slot_counter(&f, MQT_RECV_CNT), taken < len ? 2 : 1);
+			CHECK_EQ(slot_counter(&f, MQT_RECV_PKT), 1);
+			world_end();
+		}
+	}
+}
+
 /* Payload that the broker acknowledges one by one says the same as a FIN, once no SYN holds so much. */
 static void
 test_much_payload_shows_that_a_fast_open_was_completed(void)
@@ -150,6 +182,7 @@ test_much_payload_shows_that_a_fast_open_was_completed(void)
 
 static CU_TestInfo tests[] = {
 	TEST(test_what_was_completed_is_no_reason_for_distrust),
+	TEST(test_payload_of_a_syn_is_counted_like_any_other),
 	TEST(test_much_payload_shows_that_a_fast_open_was_completed),
 	CU_TEST_INFO_NULL,
 };
