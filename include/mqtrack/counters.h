@@ -86,6 +86,7 @@
 	X(PARKED_DROPPED_WORKER, "segments dropped over the worker's parking limit")               \
 	X(REORDER_HELD, "segments held until the gap before them is filled")                       \
 	X(REORDER_DROPPED, "segments before CONNACK dropped over the reordering limit")            \
+	X(EARLY_DROPPED, "segments of brokers dropped that had overtaken their SYN/ACK")           \
 	X(CONFLICT, "segments dropped that repeat bytes with another content")                     \
 	X(ANOMALY_FRAMING, "tracked streams whose framing broke; no longer followed")              \
 	X(ANOMALY_GAP, "tracked streams with a gap that was not filled; no longer followed")       \

@@ -9,7 +9,9 @@
  * whose SYN the broker acknowledged: that is the commitment, and an older incarnation of the flow
  * ends there. embryo_ack() makes the connection at an ACK of that SYN/ACK. Payload of a SYN that
  * the SYN/ACK acknowledges (TCP Fast Open) counts at once, for the broker acts on it at once: the
- * connection is made at the SYN/ACK (R18). What is never completed goes by age.
+ * connection is made at the SYN/ACK (R18). The broker may answer it at once, too, and the answer
+ * overtake the SYN/ACK: then it is dropped, for no CONNACK may pass unseen, and the broker sends it
+ * again. What is never completed goes by age.
  *
  * Distrust (I12). A SYN/ACK acknowledges a number, not a SYN: where payload may be acknowledged,
  * that number can be the end of one SYN and the begin of another that the broker never got. So a
@@ -36,6 +38,9 @@
 
 /* Longer than a broker repeats a SYN/ACK: six times, the first after a second (RFC 6298 §2). */
 #define MEMORY_MS 130000
+
+/* So long the SYN/ACK may be right behind what has overtaken it; what comes later is no part of it. */
+#define OVERTAKE_NS (1 * MQT_NS_PER_SEC)
 
 int
 embryo_init(struct mqt_conns *cs)
@@ -486,6 +491,35 @@ embryo_simultaneous(struct mqt_conns *cs, const struct mqt_packet *p)
 			e->distrust = MQT_W_OPAQUE_SIMULTANEOUS;
 }
 
+/* Whether a broker answers the payload of a SYN, and its SYN/ACK has not come by yet. */
+static bool
+is_early(struct mqt_conns *cs, const struct mqt_packet *p)
+{
+	const struct mqt_pkt *v = &p->view;
+
+	if (v->tcp_flags & MQT_TCP_RST || (v->payload_len == 0 && !(v->tcp_flags & MQT_TCP_FIN)))
+		return false;
+	for (struct embryo *e = embryo_first(cs, p); e; e = embryo_next(cs, p, e->chain)) {
+		uint32_t taken = v->ack - (e->isn[CLIENT] + 1);
+
+		if (!e->answered && taken > 0 && taken <= e->syn_data_len &&
+				(p->src_low != 0) != (e->client_low != 0) &&
+				cs->now_ns - e->seen_ns < OVERTAKE_NS)
+			return true;
+	}
+	return false;
+}
+
+static bool
+drop_early(struct mqt_conns *cs, const struct mqt_packet *p)
+{
+	if (!is_early(cs, p))
+		return false;
+	count(cs, MQT_W_EARLY_DROPPED);
+	rte_pktmbuf_free(p->m);
+	return true;
+}
+
 struct conn *
 embryo_ack(struct mqt_conns *cs, const struct mqt_packet *p, bool *taken)
 {
@@ -493,8 +527,10 @@ embryo_ack(struct mqt_conns *cs, const struct mqt_packet *p, bool *taken)
 	struct conn *c;
 
 	*taken = false;
-	if ((p->port & 1) != CLIENT)
+	if ((p->port & 1) != CLIENT) {
+		*taken = drop_early(cs, p);
 		return NULL;
+	}
 	for (e = embryo_first(cs, p); e; e = embryo_next(cs, p, e->chain)) {
 		if (completes(e, p))
 			break;

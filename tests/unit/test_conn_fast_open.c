@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A CONNECT in the SYN (TCP Fast Open), where the broker's host may or may not repeat what it has
- * said to earlier handshakes: what was completed leaves no distrust behind, what was not does.
+ * said to earlier handshakes: what was completed leaves no distrust behind, what was not does. And
+ * where the broker's answer overtakes the SYN/ACK: it must not be the client's before it is known.
  */
 #include "conn_rig.h"
 
@@ -180,9 +181,67 @@ test_much_payload_shows_that_a_fast_open_was_completed(void)
 	}
 }
 
+/* A segment of a broker that comes before its SYN/ACK. */
+static void
+test_answer_that_overtakes_the_synack_does_not_pass(void)
+{
+	static const struct {
+		const char *name;
+		unsigned flags;
+		uint32_t less; /* acknowledged than the SYN had */
+		uint64_t later;
+		bool in_syn, payload, dropped;
+	} rows[] = {
+		{ "CONNACK", ACK, 0, 0, true, true, true },
+		{ "CONNACK, for a part of the payload", ACK, 1, 0, true, true, true },
+		{ "CONNACK and FIN", FIN_ACK, 0, 0, true, true, true },
+		{ "FIN", FIN_ACK, 0, 0, true, false, true },
+		{ "acknowledgement", ACK, 0, 0, true, false, false },
+		{ "RST", RST_ACK, 0, 0, true, false, false },
+		{ "of a SYN without payload", ACK, 0, 0, false, true, false },
+		{ "of another connection, before", ACK, 1000, 0, true, true, false },
+		{ "of another connection, behind", ACK, -1u, 0, true, true, false },
+		{ "no SYN/ACK comes", ACK, 0, 1 * SEC, true, true, false },
+	};
+	uint8_t hello[128], answer[64];
+
+	for (unsigned i = 0; i < 2 * RTE_DIM(rows); i++) {
+		unsigned k = i / 2;
+		struct flow f = flow_new();
+		size_t n = connect_packet(hello, sizeof(hello), 4, "tfo");
+		size_t len = connack_packet(answer, sizeof(answer), 4, 0);
+
+		check_row = rows[k].name;
+		world_config();
+		w.config.listeners[0].midstream = i % 2 ? MQT_MIDSTREAM_RESET : MQT_MIDSTREAM_PASS;
+		world_start();
+		send_next(&f, CLIENT, MQT_TCP_SYN, hello, rows[k].in_syn ? n : 0);
+		out_clear();
+		advance(rows[k].later);
+		send_at(&f, BROKER, rows[k].flags, f.seq[BROKER] + 1, f.seq[CLIENT] - rows[k].less,
+				answer, rows[k].payload ? len : 0);
+		CHECK_EQ(COUNT(EARLY_DROPPED), rows[k].dropped);
+		if (rows[k].dropped || i % 2 == 0)
+			CHECK_EQ(w.n_out, !rows[k].dropped);
+		if (rows[k].dropped) {
+			struct mqt_msg msg;
+
+			send_next(&f, BROKER, SYN_ACK, NULL, 0);
+			send_next(&f, BROKER, ACK, answer, len);
+			CHECK_EQ(w.n_out, 1); /* CONNACK is parked */
+			msg = next_message();
+			CHECK_EQ(msg.type, MQT_MSG_OPEN);
+			free(msg.info);
+			CHECK_EQ(COUNT(OPAQUE), 0);
+		}
+		world_end();
+	}
+}
+
 static CU_TestInfo tests[] = {
 	TEST(test_what_was_completed_is_no_reason_for_distrust),
 	TEST(test_payload_of_a_syn_is_counted_like_any_other),
+	TEST(test_answer_that_overtakes_the_synack_does_not_pass),
 	TEST(test_much_payload_shows_that_a_fast_open_was_completed),
 	CU_TEST_INFO_NULL,
 };
