@@ -14,9 +14,9 @@
  * identity and life-cycle go on without it. So it is with urgent data.
  *
  * RST. The receiver's next expected number lies between the peer's ack and end, so an RST there
- * ends the flow. One further on inside the window may be a forgery, or come behind lost segments:
- * it is believed after a silence of DOUBT_NS, for a receiver that lives answers it by a challenge
- * (RFC 5961 §3.2). All pass. What the tracker believes its receiver may still discard, for an option
+ * ends the flow. One further on inside the window may be a forgery, or come behind segments that are
+ * lost or late: it is believed after its receiver was silent for DOUBT_NS, for one that lives answers
+ * it by a challenge (RFC 5961 §3.2). All pass. What the tracker believes its receiver may still discard, for an option
  * or a gap; so the receiver is reset in the sender's name, until it is silent.
  *
  * FIN. A receiver may discard one too, and its sender then go on; so the channel ends once the FIN is
@@ -165,7 +165,9 @@ tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte
 	/* a keepalive probe repeats the number before the one expected (RFC 9293 §3.8.4) */
 	if (mqt_seq_cmp(seg_end(v), o->ack - 1) < 0)
 		return;
-	c->flags &= (uint16_t)~CONN_DOUBT;
+	/* whoever has got that RST and lives, says so; its sender may have said this before it */
+	if ((side == CLIENT) == !!(c->flags & CONN_DOUBT_BROKER))
+		c->flags &= (uint16_t)~CONN_DOUBT;
 	s->seen_ms = cs->now_ms;
 	/* what of a WebSocket is MQTT shows when it is read */
 	if (side == CLIENT && v->payload_len > 0 &&

@@ -284,6 +284,48 @@ test_rst_ends_the_flow_only_where_the_receiver_can_take_it(void)
 	}
 }
 
+/* What the RST has overtaken does not show that its sender lives, and nothing else will come. */
+static void
+test_rst_that_overtakes_what_was_sent_before_it_ends_the_flow(void)
+{
+	static const struct {
+		const char *name;
+		int side;
+		bool answered;
+		enum mqt_reason reason;
+	} rows[] = {
+		{ "by the client", CLIENT, false, MQT_REASON_CLIENT_RESET },
+		{ "by the client, its receiver lives", CLIENT, true, MQT_REASON_NONE },
+		{ "by the broker", BROKER, false, MQT_REASON_BROKER_RESET },
+		{ "by the broker, its receiver lives", BROKER, true, MQT_REASON_NONE },
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		struct flow f = flow_new();
+		int side = rows[i].side;
+		size_t len;
+		uint8_t buf[64];
+
+		check_row = rows[i].name;
+		world_begin();
+		connected(&f, "c");
+		len = publish_packet(buf, sizeof(buf), 4, 20);
+		send_at(&f, side, RST_ACK, f.seq[side] + (uint32_t)len, f.seq[!side], NULL, 0);
+		send_next(&f, side, ACK, buf, len);
+		if (rows[i].answered)
+			send_next(&f, !side, ACK, NULL, 0);
+		CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+		advance(3 * SEC);
+		if (rows[i].answered)
+			CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+		else
+			CHECK_DOWN(&f, rows[i].reason);
+		CHECK_NO_MESSAGE();
+		free(f.info);
+		world_end();
+	}
+}
+
 /* --- streams at random ------------------------------------------------------------------------- */
 
 /* What one end has got, by stream offset. */
@@ -457,6 +499,7 @@ static CU_TestInfo life_tests[] = {
 	TEST(test_half_closed_flow_lingers_for_a_limit),
 	TEST(test_fin_behind_a_gap_counts_when_it_is_filled),
 	TEST(test_rst_ends_the_flow_only_where_the_receiver_can_take_it),
+	TEST(test_rst_that_overtakes_what_was_sent_before_it_ends_the_flow),
 	TEST(test_random_segments_arrive_whole_and_are_followed),
 	TEST(test_slot_that_has_rested_is_used_before_a_fresh_one),
 	CU_TEST_INFO_NULL,
