@@ -15,6 +15,13 @@
 #define WORKER_ROLE MQT_REQUIRES(mqt_role_worker)
 #define KICKS_MAX   64 /* that wait; others do not */
 
+/** What of the flow key of IPv6 is not in the connection: the higher end, ports, VLANs. */
+struct key6_rest {
+	uint8_t bytes[offsetof(struct mqt_flow_key, v6.zero) - sizeof(struct mqt_flow_key4)];
+};
+
+static_assert(sizeof(struct key6_rest) == 24, "more memory than it need be");
+
 /** An mbuf that waits. */
 struct hold {
 	struct rte_mbuf *m;
@@ -96,7 +103,7 @@ struct mqt_conns {
 	struct mqt_wheel *wheel;
 	struct conn *slots;
 	uint32_t n_slots;
-	struct mqt_flow_key *keys6; /* by slot */
+	struct key6_rest *keys6; /* by slot */
 	struct hold *holds;
 	uint32_t n_holds;
 	struct handshake *handshakes;

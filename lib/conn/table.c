@@ -5,7 +5,7 @@
  * flows.c finds slots by 32 bits of the keyed hash that came with the packet; the connection itself
  * holds the key, in the cache lines that its packet needs anyway. So there is no other copy of the
  * keys, and the memory of a packet is asked for in two steps, not three: the table's line, then the
- * connection's lines. The key of an IPv6 flow, three times as long, has a place by slot beside the
+ * connection's lines. What is more in the key of an IPv6 flow has a place by slot beside the
  * connections, which IPv4 flows never touch. IPv4 and IPv6 are in one table.
  *
  * A burst is looked up in steps, each for all of its packets, so that they wait for memory together:
@@ -48,32 +48,45 @@ table_fini(struct mqt_conns *cs)
 
 /* --- keys -------------------------------------------------------------------------------------- */
 
+/* What of a key is not in the connection. */
+static inline const void *
+behind_head(const struct mqt_flow_key *key)
+{
+	return (const char *)key + sizeof(((struct conn *)0)->key_head);
+}
+
 static void
 key_store(struct mqt_conns *cs, struct conn *c, const struct mqt_flow_key *key)
 {
+	memcpy(c->key_head, key, sizeof(c->key_head));
 	if (c->flags & CONN_IP6)
-		cs->keys6[conn_index(cs, c)] = *key;
-	else
-		c->key4 = key->v4;
+		memcpy(&cs->keys6[conn_index(cs, c)], behind_head(key), sizeof(*cs->keys6));
 }
 
 static struct mqt_flow_key
 key_load(const struct mqt_conns *cs, const struct conn *c)
 {
+	struct mqt_flow_key key = { 0 };
+
+	memcpy(&key, c->key_head, sizeof(c->key_head));
 	if (c->flags & CONN_IP6)
-		return cs->keys6[conn_index(cs, c)];
-	return (struct mqt_flow_key){ .v4 = c->key4 };
+		memcpy((char *)&key + sizeof(c->key_head), &cs->keys6[conn_index(cs, c)],
+				sizeof(*cs->keys6));
+	return key;
 }
 
 /* Whether the packet belongs to it. */
 static inline bool
 has_key(const struct mqt_conns *cs, const struct conn *c, const struct mqt_packet *p)
 {
-	if (likely(p->view.ip_version == 4))
-		return (c->flags & (CONN_IN_TABLE | CONN_IP6)) == CONN_IN_TABLE &&
-				memcmp(&c->key4, &p->key.v4, sizeof(c->key4)) == 0;
-	return !(~c->flags & (CONN_IN_TABLE | CONN_IP6)) &&
-			memcmp(&cs->keys6[conn_index(cs, c)], &p->key, sizeof(p->key)) == 0;
+	bool ip6 = p->view.ip_version == 6;
+
+	if ((c->flags & (CONN_IN_TABLE | CONN_IP6)) != (CONN_IN_TABLE | (ip6 ? CONN_IP6 : 0)) ||
+			memcmp(c->key_head, &p->key, sizeof(c->key_head)) != 0)
+		return false;
+	return likely(!ip6) ||
+			memcmp(&cs->keys6[conn_index(cs, c)], behind_head(&p->key),
+					sizeof(*cs->keys6)) == 0;
 }
 
 static void

@@ -200,7 +200,7 @@ advance(uint64_t ns)
 struct flow {
 	bool ip6, vlan, ts, mptcp, no_synack_mptcp;
 	uint8_t wscale;     /* 0: not offered */
-	uint32_t client_ip; /* 0: CLIENT_IP; of IPv4 */
+	uint32_t client_ip; /* 0: CLIENT_IP; the last four bytes of IPv6 */
 	uint16_t client_port, broker_port;
 	uint32_t seq[2]; /* next to be sent by that side */
 	uint16_t window;
@@ -288,8 +288,8 @@ build(const struct flow *f, int side, unsigned flags, uint32_t seq, uint32_t ack
 		ip6->payload_len = rte_cpu_to_be_16((uint16_t)(20 + n_opt + len));
 		ip6->proto = 6;
 		ip6->hop_limits = 64;
-		ip6->src_addr[15] = (uint8_t)(1 + i);
-		ip6->dst_addr[15] = (uint8_t)(2 - i);
+		memcpy(ip6->src_addr + 12, &ip[i], 4);
+		memcpy(ip6->dst_addr + 12, &ip[!i], 4);
 		d += sizeof(*ip6);
 	} else {
 		struct rte_ipv4_hdr *ip4 = (struct rte_ipv4_hdr *)d;

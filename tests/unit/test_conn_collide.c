@@ -71,6 +71,42 @@ test_a_packet_belongs_to_the_flow_of_its_key(void)
 	end_all();
 }
 
+/* Keys that differ in their first address, in their second, or in a port. */
+static void
+test_each_part_of_a_key_tells_flows_apart(void)
+{
+	static const struct {
+		uint32_t client_ip;
+		uint16_t client_port;
+	} ends[] = { { 1, 1 }, { 2, 1 }, { 1, 2 }, { 0xfffffffe, 1 }, { 0xfffffffd, 1 },
+		{ 0xfffffffe, 2 } };
+	struct flow f[2 * RTE_DIM(ends)];
+
+	world_begin();
+	for (unsigned i = 0; i < RTE_DIM(f); i++) {
+		char id[8];
+
+		f[i] = flow_new();
+		f[i].ip6 = i & 1;
+		f[i].client_ip = ends[i / 2].client_ip;
+		f[i].client_port = ends[i / 2].client_port;
+		snprintf(id, sizeof(id), "c%u", i);
+		connected(&f[i], id);
+	}
+	CHECK_EQ(in_state(MQT_CONN_CONNECTED), RTE_DIM(f));
+	for (unsigned i = 0; i < RTE_DIM(f); i++)
+		publish(&f[i]);
+	for (unsigned i = 0; i < RTE_DIM(f); i++) {
+		struct mqt_endpoint peer = mqt_info_peer(f[i].info);
+
+		CHECK_EQ(n_publishes(&f[i]), 1);
+		CHECK_EQ(peer.port, f[i].client_port);
+		CHECK_EQ(peer.ip[f[i].ip6 ? 15 : 3], (uint8_t)f[i].client_ip);
+		free(f[i].info);
+	}
+	world_end();
+}
+
 /* Each flow in turn begins anew in the midst of a burst of all of them. */
 static void
 test_what_a_burst_ends_and_makes_is_minded(void)
@@ -121,6 +157,7 @@ test_a_flow_begins_within_a_burst(void)
 static CU_TestInfo collide_tests[] = {
 	TEST(test_a_flow_begins_within_a_burst),
 	TEST(test_a_packet_belongs_to_the_flow_of_its_key),
+	TEST(test_each_part_of_a_key_tells_flows_apart),
 	TEST(test_what_a_burst_ends_and_makes_is_minded),
 	CU_TEST_INFO_NULL,
 };
