@@ -167,8 +167,10 @@ enum mqt_maps_step {
  * Context: the writer, or a section.
  */
 void mqt_maps_prefetch_chan(const struct mqt_maps *maps, mqt_chan_id id, enum mqt_maps_step step);
-/** The same for what the end of a row's connection, and the row's removal, will write beside it. */
+/** The same for what mqt_maps_set_end() writes beside a row. */
 void mqt_maps_prefetch_end(const struct mqt_maps *maps, const struct mqt_chan *row);
+/** The same for what mqt_maps_remove() writes beside it. */
+void mqt_maps_prefetch_removal(const struct mqt_maps *maps, const struct mqt_chan *row);
 /** The same for a client. */
 void mqt_maps_prefetch_client(const struct mqt_maps *maps, const struct mqt_digest *digest,
 		enum mqt_maps_step step);

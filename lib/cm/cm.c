@@ -370,8 +370,11 @@ static void
 run_locks(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control)
 {
 	struct cm_lock *lock;
+	unsigned ahead = 0;
 
 	while ((lock = TAILQ_FIRST(&cm->runnable))) {
+		if (ahead-- == 0)
+			ahead = cm_ahead_locks(cm) - 1;
 		TAILQ_REMOVE(&cm->runnable, lock, by_run);
 		lock->queued = false;
 		cm_lock_run(cm, lock);

@@ -478,6 +478,8 @@ void cm_ahead_msgs(struct mqt_cm *cm, const struct mqt_msg *msgs, unsigned n)
 /* What newcomers touch as they come to their locks. */
 void cm_ahead_opens(struct mqt_cm *cm, struct cm_note *const *notes, unsigned n)
 		MQT_REQUIRES(mqt_role_control);
+/* What the next locks that wait to run touch then. Returns how many they are: not 0. */
+unsigned cm_ahead_locks(struct mqt_cm *cm) MQT_REQUIRES(mqt_role_control);
 /* What channels touch as they are removed. */
 void cm_ahead_removals(struct mqt_cm *cm, const mqt_chan_id *ids, unsigned n)
 		MQT_REQUIRES(mqt_role_control);

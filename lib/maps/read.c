@@ -34,12 +34,21 @@ mqt_maps_prefetch_chan(const struct mqt_maps *maps, mqt_chan_id id, enum mqt_map
 	}
 	rte_prefetch0(mqt_chan_info(row));
 	rte_prefetch0((const void *)(uintptr_t)bucket_of_sig(maps, row->sig));
+	mqt_maps_prefetch_removal(maps, row);
 }
 
 void
 mqt_maps_prefetch_end(const struct mqt_maps *maps, const struct mqt_chan *row)
 {
-	rte_prefetch0(&maps->ends[row - maps->rows]);
+	const struct row_end *end = &maps->ends[row - maps->rows];
+
+	rte_prefetch0(end);
+	rte_prefetch0((const char *)(end + 1) - 1);
+}
+
+void
+mqt_maps_prefetch_removal(const struct mqt_maps *maps, const struct mqt_chan *row)
+{
 	rte_prefetch0(&maps->links[row - maps->rows]);
 }
 
