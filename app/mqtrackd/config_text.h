@@ -19,9 +19,9 @@
 	X(max_embryos, 1, 1u << 24)                                                                \
 	X(max_handshakes, 1, 1u << 24)                                                             \
 	X(connect_max_bytes, 64, 1u << 20)                                                         \
-	X(parked_per_flow, 1, 1024)                                                                \
+	X(parked_per_flow, 1, 255)                                                                 \
 	X(parked_per_worker, 0, 1u << 24)                                                          \
-	X(reorder_per_flow, 0, 1024)                                                               \
+	X(reorder_per_flow, 0, 255)                                                                \
 	X(fragments, 0, 65536)                                                                     \
 	X(stepdown_local_ms, 1, 60000)                                                             \
 	X(kick_boundary_ms, 0, 59999)                                                              \
