@@ -25,7 +25,7 @@
  */
 
 #define MAX_POSTERS 3
-#define LIMIT_US    5000000u
+#define LIMIT_US    60000000u
 /* turns of nothing: the poster has to see first that its message was taken */
 #define POSTER_WAIT 64
 #define TAKER_WAIT  512
