@@ -16,8 +16,10 @@
  * RST. The receiver's next expected number lies between the peer's ack and end, so an RST there
  * ends the flow. One further on inside the window may be a forgery, or come behind segments that are
  * lost or late: it is believed after its receiver was silent for DOUBT_NS, for one that lives answers
- * it by a challenge (RFC 5961 §3.2). All pass. What the tracker believes its receiver may still discard, for an option
- * or a gap; so the receiver is reset in the sender's name, until it is silent.
+ * it by a challenge (RFC 5961 §3.2). What that says meanwhile may be older than the RST: so it is asked
+ * once more, by a probe that only the living acknowledge. All pass. What the tracker believes its
+ * receiver may still discard, for an option or a gap; so the receiver is reset in the sender's name,
+ * until it is silent.
  *
  * FIN. A receiver may discard one too, and its sender then go on; so the channel ends once the FIN is
  * acknowledged, and the flow goes on passing until both are. Where no acknowledgement comes within
@@ -156,6 +158,21 @@ learn_ack(struct mqt_conns *cs, struct conn *c, enum side side, const struct mqt
 		s->edge = edge;
 }
 
+/*
+ * A segment of @p side comes behind an RST in doubt. Its sender may have said this before the RST, so
+ * that says nothing. Its receiver may have said it before the RST reached it: so it is asked, and
+ * resets the flow where that is over.
+ */
+static void
+doubted(struct mqt_conns *cs, struct conn *c, enum side side) MQT_REQUIRES(mqt_role_worker)
+{
+	if ((side == CLIENT) != !!(c->flags & CONN_DOUBT_BROKER))
+		return;
+	c->flags &= (uint16_t)~CONN_DOUBT;
+	if (c->state == MQT_CONN_CONNECTED)
+		close_probe(cs, c, side);
+}
+
 void
 tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte_mbuf *m,
 		const struct mqt_pkt *v)
@@ -165,9 +182,6 @@ tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte
 	/* a keepalive probe repeats the number before the one expected (RFC 9293 §3.8.4) */
 	if (mqt_seq_cmp(seg_end(v), o->ack - 1) < 0)
 		return;
-	/* whoever has got that RST and lives, says so; its sender may have said this before it */
-	if ((side == CLIENT) == !!(c->flags & CONN_DOUBT_BROKER))
-		c->flags &= (uint16_t)~CONN_DOUBT;
 	s->seen_ms = cs->now_ms;
 	/* what of a WebSocket is MQTT shows when it is read */
 	if (side == CLIENT && v->payload_len > 0 &&
@@ -177,6 +191,8 @@ tcp_learn(struct mqt_conns *cs, struct conn *c, enum side side, const struct rte
 	if (c->flags & CONN_TS)
 		tcp_learn_timestamp(s, m, v);
 	learn_ack(cs, c, side, v);
+	if (unlikely(c->flags & CONN_DOUBT))
+		doubted(cs, c, side);
 }
 
 /* --- following bytes --------------------------------------------------------------------------- */

@@ -326,6 +326,38 @@ test_rst_that_overtakes_what_was_sent_before_it_ends_the_flow(void)
 	}
 }
 
+/* What the receiver of such an RST says may be older than the RST: it is asked whether it lives. */
+static void
+test_receiver_of_an_rst_in_doubt_is_asked(void)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct flow f = flow_new();
+		int side = i & 1;
+		bool lives = i & 2;
+
+		check_row = side == CLIENT ? "the client's" : "the broker's";
+		world_begin();
+		connected(&f, "c");
+		send_at(&f, side, RST_ACK, f.seq[side] + 1000, f.seq[!side], NULL, 0);
+		send_next(&f, !side, ACK, side == CLIENT ? "\xd0\x00" : "\xc0\x00", 2);
+		CHECK_EQ(COUNT(INJECTED_PROBE), 1);
+		CHECK_EQ(n_sent((uint16_t)!side), 2); /* the RST and the probe */
+		CHECK_EQ(sent((uint16_t)!side, 1)->v.seq, f.seq[side] - 1);
+		CHECK_EQ(sent((uint16_t)!side, 1)->v.ack, f.seq[!side] - 2);
+		send_next(&f, !side, lives ? ACK : RST_ACK, NULL, 0);
+		if (lives)
+			CHECK_EQ(in_state(MQT_CONN_CONNECTED), 1);
+		else
+			CHECK_DOWN(&f,
+					side == CLIENT ? MQT_REASON_BROKER_RESET
+						       : MQT_REASON_CLIENT_RESET);
+		CHECK_EQ(COUNT(INJECTED_PROBE), 1);
+		CHECK_NO_MESSAGE();
+		free(f.info);
+		world_end();
+	}
+}
+
 /* --- streams at random ------------------------------------------------------------------------- */
 
 /* What one end has got, by stream offset. */
@@ -500,6 +532,7 @@ static CU_TestInfo life_tests[] = {
 	TEST(test_fin_behind_a_gap_counts_when_it_is_filled),
 	TEST(test_rst_ends_the_flow_only_where_the_receiver_can_take_it),
 	TEST(test_rst_that_overtakes_what_was_sent_before_it_ends_the_flow),
+	TEST(test_receiver_of_an_rst_in_doubt_is_asked),
 	TEST(test_random_segments_arrive_whole_and_are_followed),
 	TEST(test_slot_that_has_rested_is_used_before_a_fresh_one),
 	CU_TEST_INFO_NULL,
