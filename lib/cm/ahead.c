@@ -18,10 +18,12 @@
 #define LINE  RTE_CACHE_LINE_SIZE
 #define LOCKS 16 /* at once: what one touches is more than what a message does */
 
-/* The part of an info that its event copies: it seldom fits one line. */
+/* The part of an info that its event copies: it seldom fits one line. NULL: there is none. */
 static void
 info_ahead(const struct mqt_info *info)
 {
+	if (!info)
+		return;
 	rte_prefetch0(info);
 	rte_prefetch0((const char *)info + LINE);
 }
@@ -104,7 +106,7 @@ heirs_ahead(const struct cm_note *const *asked, unsigned n)
 		if (asked[i]->lock->cur)
 			object_ahead(asked[i]->lock->cur, sizeof(struct cm_note));
 	for (unsigned i = 0; i < n; i++)
-		if (asked[i]->lock->cur && asked[i]->lock->cur->info)
+		if (asked[i]->lock->cur)
 			info_ahead(asked[i]->lock->cur->info);
 }
 
