@@ -156,7 +156,7 @@ struct mqt_chan *mqt_maps_head(const struct mqt_maps *maps, const struct mqt_dig
 enum mqt_maps_step {
 	MQT_MAPS_BUCKET,
 	MQT_MAPS_ROW,  /* the first of the bucket */
-	MQT_MAPS_INFO, /* of that row; of a channel also its client's bucket */
+	MQT_MAPS_INFO, /* of that row; of a channel also its client's bucket, and for its removal */
 	MQT_MAPS_LAST, /* a client that is not the first of its bucket: INFO was its row, this its info */
 	MQT_MAPS_N_STEPS,
 };
@@ -167,13 +167,13 @@ enum mqt_maps_step {
  * Context: the writer, or a section.
  */
 void mqt_maps_prefetch_chan(const struct mqt_maps *maps, mqt_chan_id id, enum mqt_maps_step step);
-/** The same for what mqt_maps_set_end() writes beside a row. */
-void mqt_maps_prefetch_end(const struct mqt_maps *maps, const struct mqt_chan *row);
-/** The same for what mqt_maps_remove() writes beside it. */
-void mqt_maps_prefetch_removal(const struct mqt_maps *maps, const struct mqt_chan *row);
 /** The same for a client. */
 void mqt_maps_prefetch_client(const struct mqt_maps *maps, const struct mqt_digest *digest,
 		enum mqt_maps_step step);
+/** The same, in one step, for what mqt_maps_set_end() writes beside a row. */
+void mqt_maps_prefetch_end(const struct mqt_maps *maps, const struct mqt_chan *row);
+/** The same for what mqt_maps_remove() writes beside a row. */
+void mqt_maps_prefetch_removal(const struct mqt_maps *maps, const struct mqt_chan *row);
 
 /** Called for each reclaimed channel; @p info belongs to the callee, @p tag was the row's. */
 typedef void (*mqt_maps_reclaim_fn)(void *arg, mqt_chan_id id, struct mqt_info *info, uint32_t tag);

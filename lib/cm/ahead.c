@@ -10,6 +10,10 @@
  * burst at once they overlap. So a burst is looked over step by step: what the first step loads, the
  * second one reads to know what to load next.
  *
+ * Bursts of messages, as they are read; of newcomers, as they come to their locks; of locks, as they run:
+ * that is at the end of the turn, when what was loaded for their messages has left the near caches, so
+ * some is loaded twice.
+ *
  * Nothing here decides anything, and nothing depends on it.
  *
  * Synchronisation: control lcore only.
@@ -181,7 +185,7 @@ newcomer_ahead(struct mqt_cm *cm, const struct cm_lock *lock)
 	}
 }
 
-/* The same of the client's oldest channel: it will be asked to step down, or it has and is removed. */
+/* The client's oldest channel: it will be asked to step down, or it has, and is removed. */
 static void
 oldest_ahead(struct mqt_cm *cm, const struct cm_lock *lock) MQT_REQUIRES(mqt_role_control)
 {
