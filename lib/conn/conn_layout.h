@@ -136,7 +136,8 @@ struct conn {
 	uint8_t captured : 1; /* see capture.c */
 	uint8_t tries;        /* CLOSING: to be heard; CONNECTED: looks at a silent flow */
 	uint16_t listener;
-	uint8_t key_head[16]; /* of the flow key: all of IPv4's; what is more of IPv6's is in keys6 */
+	/* begin of the flow key: all of IPv4's; what is more of IPv6's is in keys6 */
+	uint8_t key_head[MQT_FLOW_KEY_V4_LEN];
 	struct stream stream[2];
 
 	/* cold: what sessions, injection and timers need */

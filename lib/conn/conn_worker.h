@@ -17,7 +17,7 @@
 
 /** What of the flow key of IPv6 is not in the connection: the higher end, ports, VLANs. */
 struct key6_rest {
-	uint8_t bytes[offsetof(struct mqt_flow_key, v6.zero) - sizeof(struct mqt_flow_key4)];
+	uint8_t bytes[offsetof(struct mqt_flow_key, v6.zero) - MQT_FLOW_KEY_V4_LEN];
 };
 
 static_assert(sizeof(struct key6_rest) == 24, "more memory than it need be");

@@ -52,7 +52,7 @@ table_fini(struct mqt_conns *cs)
 static inline const void *
 behind_head(const struct mqt_flow_key *key)
 {
-	return (const char *)key + sizeof(((struct conn *)0)->key_head);
+	return (const char *)key + MQT_FLOW_KEY_V4_LEN;
 }
 
 static void
